@@ -1,0 +1,40 @@
+"""Fake quantization for NumPy arrays: forward with a mask of what was in range, backward from the mask alone.
+
+    y, mask = fq.forward(x, scale, zero_point, qmin, qmax)
+    dx = fq.backward(dy, mask)
+
+The element-wise functions are ufuncs: they broadcast, and take ``out=`` and ``where=``. ``fq.reciprocal`` has the
+same functions in PyTorch's arithmetic, ``fq.reference`` the same formula in plain NumPy.
+"""
+
+try:
+    import fq._core as _core
+except ModuleNotFoundError as error:
+    if error.name != "fq._core":
+        raise
+    raise ImportError(
+        "fq's C extension is not built here. In the root of the checkout, run: pip install -e . "
+        "(a plain 'pip install .' is hidden there by the source folder fq/)"
+    ) from error
+
+from fq import _docs, reciprocal, reference
+from fq.qparams import QParams, choose_qparams
+
+_docs.describe(_core.divide, "fq")
+
+fake_quantize = _core.divide["fake_quantize"]
+forward = _core.divide["forward"]
+backward = _core.divide["backward"]
+backward_recompute = _core.divide["backward_recompute"]
+
+__version__ = "0.1.0"
+__all__ = [
+    "QParams",
+    "backward",
+    "backward_recompute",
+    "choose_qparams",
+    "fake_quantize",
+    "forward",
+    "reciprocal",
+    "reference",
+]

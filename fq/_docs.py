@@ -1,0 +1,256 @@
+"""The docstrings and signatures of the ufuncs, attached when fq is imported; their examples run as doctests."""
+
+from fq import _core
+
+_SOURCE = """\
+Source
+------
+The mask comes from PyTorch PR #50561, "fake_quant: add a more memory efficient version"; the straight-through
+gradient from Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons" (2013)."""
+
+_X = """\
+x : array_like of float16, bfloat16, float32 or float64
+    Values to quantize, of any shape. Its type is the type of the result."""
+
+_DY = """\
+dy : array_like of float16, bfloat16, float32 or float64
+    Gradient with respect to y. Its type is the type of the result."""
+
+_QPARAMS = """\
+scale : array_like of real numbers
+    Width of a step: positive and finite, cast to float32, or float64 for float64 x. Broadcasts against x:
+    shape (C, 1, 1) is a scale per channel for x of shape (N, C, H, W).
+zero_point : array_like of integers
+    The level of 0.0, within [qmin, qmax].
+qmin, qmax : array_like of integers
+    The first and last level of the grid. No level may lie further from zero_point than 2**24, or 2**53 in float64."""
+
+_OUT = """\
+out, where, casting, order, dtype, subok, signature
+    As for every `numpy.ufunc`."""
+
+_ERRORS = """\
+TypeError
+    If x is not of the four types, or zero_point, qmin or qmax is not an integer.
+ValueError
+    If scale is not positive and finite, qmin exceeds qmax, zero_point lies outside them, a level is not exact, or
+    shapes do not broadcast."""
+
+_FORMULA = """\
+    q_unclamped = rint({quotient}) + zero_point
+    mask        = qmin <= q_unclamped <= qmax
+    y           = (clamp(q_unclamped, qmin, qmax) - zero_point) * scale"""
+
+_ROUNDING = """\
+Computed in float32 (float64 for float64), {rounded}; rint is half to even; zero_point is added
+exactly; y is rounded once, when it is stored, and is never -0.0. A NaN gives NaN and False; infinities clamp."""
+
+_DIVIDES = {"quotient": "x / scale", "rounded": "the quotient correctly rounded"}
+_MULTIPLIES = {
+    "quotient": "x * (1 / scale)",
+    "rounded": "1 / scale and the product each rounded, which must be finite",
+}
+
+_TEXTS = {
+    "fake_quantize": """\
+Round x to the grid of quantized levels and back to floats.
+
+Parameters
+----------
+{x}
+{qparams}
+{out}
+
+Returns
+-------
+y : array of the type of x
+    The nearest point of the grid, of the broadcast shape.
+
+Raises
+------
+{errors}
+
+See Also
+--------
+forward : also gives the mask that the backward needs.
+
+Notes
+-----
+::
+
+{formula}
+
+{rounding}
+
+{source}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> x = np.array([-9.0, -0.3, 0.0, 0.2, 0.3, 5.0], np.float32)
+>>> {module}.fake_quantize(x, 0.25, 0, -8, 7)
+array([-2.  , -0.25,  0.  ,  0.25,  0.25,  1.75], dtype=float32)""",
+    "forward": """\
+Fake-quantize x, and say which elements were inside the range.
+
+Parameters
+----------
+{x}
+{qparams}
+{out}
+
+Returns
+-------
+y : array of the type of x
+    The nearest point of the grid, of the broadcast shape.
+mask : array of bool
+    True where x was in range, so where the gradient passes. All that `backward` needs: x can be freed.
+
+Raises
+------
+{errors}
+
+Notes
+-----
+::
+
+{formula}
+
+{rounding}
+
+{source}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> x = np.array([-9.0, -0.3, 0.0, 0.2, 0.3, 5.0], np.float32)
+>>> y, mask = {module}.forward(x, 0.25, 0, -8, 7)
+>>> y
+array([-2.  , -0.25,  0.  ,  0.25,  0.25,  1.75], dtype=float32)
+>>> mask
+array([False,  True,  True,  True,  True, False])
+
+A scale per channel is a scale that broadcasts:
+
+>>> y, mask = {module}.forward(np.ones((2, 3), np.float32), [[0.25], [0.5]], 0, -8, 7)
+>>> y.dtype, mask.shape
+(dtype('float32'), (2, 3))""",
+    "backward": """\
+The straight-through gradient: dy where the mask is True, zero elsewhere.
+
+Parameters
+----------
+{dy}
+mask : array_like of bool
+    The mask that `forward` gave. Broadcasts against dy.
+{out}
+
+Returns
+-------
+dx : array of the type of dy
+    Gradient with respect to x: the product dy * mask, so a masked NaN or infinity gives NaN, and a masked number
+    a zero of its sign.
+
+Raises
+------
+TypeError
+    If dy is not of the four types or mask is not bool.
+ValueError
+    If shapes do not broadcast.
+
+{source}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> {module}.backward(np.array([1.0, 2.0, 3.0], np.float32), [True, False, True])
+array([1., 0., 3.], dtype=float32)""",
+    "backward_recompute": """\
+The straight-through gradient the older way: keeps x and works the mask out again.
+
+Parameters
+----------
+{dy}
+x : array_like of the type of dy
+    What the forward was given.
+{qparams}
+{out}
+
+Returns
+-------
+dx : array of the type of dy
+    Gradient with respect to x: equal to ``backward(dy, mask)`` with the mask of ``forward(x, ...)``.
+
+Raises
+------
+{errors}
+
+Notes
+-----
+::
+
+{formula}
+    dx          = dy * mask
+
+{rounding}
+
+{source}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> x = np.array([-9.0, -0.3, 5.0], np.float32)
+>>> {module}.backward_recompute(np.float32([1.0, 2.0, 3.0]), x, 0.25, 0, -8, 7)
+array([0., 2., 0.], dtype=float32)""",
+}
+
+_QPARAM_NAMES = ["scale", "zero_point", "qmin", "qmax"]
+_INPUTS = {
+    "fake_quantize": ["x", *_QPARAM_NAMES],
+    "forward": ["x", *_QPARAM_NAMES],
+    "backward": ["dy", "mask"],
+    "backward_recompute": ["dy", "x", *_QPARAM_NAMES],
+}
+
+
+def text_of(name, module):
+    """The docstring of ``module.name``."""
+    arithmetic = _MULTIPLIES if module == "fq.reciprocal" else _DIVIDES
+    return _TEXTS[name].format(
+        x=_X,
+        dy=_DY,
+        qparams=_QPARAMS,
+        out=_OUT,
+        errors=_ERRORS,
+        source=_SOURCE,
+        module=module,
+        formula=_FORMULA.format(**arithmetic),
+        rounding=_ROUNDING.format(**arithmetic),
+    )
+
+
+def _signature(ufunc, names):
+    """NumPy's own signature of the ufunc with our names for the inputs, or None before NumPy 2.4."""
+    import inspect
+
+    built_in = getattr(ufunc, "__signature__", None)
+    if built_in is None:
+        return None
+    inputs = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
+    return built_in.replace(parameters=[*inputs, *list(built_in.parameters.values())[ufunc.nin :]])
+
+
+def describe(ufuncs, module):
+    """Give each ufunc of the dict its docstring and, from NumPy 2.4 on, its signature and module."""
+    for name, ufunc in ufuncs.items():
+        signature = _signature(ufunc, _INPUTS[name])
+        if signature is None:
+            _core._describe(ufunc, text_of(name, module))
+        else:
+            ufunc.__signature__ = signature
+            ufunc.__module__ = module
+            ufunc.__qualname__ = name
+            ufunc.__doc__ = text_of(name, module)
+
+
+__test__ = {f"{module}.{name}": text_of(name, module) for module in ("fq", "fq.reciprocal") for name in _TEXTS}

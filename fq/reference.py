@@ -1,0 +1,97 @@
+"""The specification: the formula of every function in plain NumPy. Slow, short, and what all else is tested against.
+
+    q_unclamped = rint(x / scale) + zero_point
+    mask        = qmin <= q_unclamped <= qmax
+    y           = (clamp(q_unclamped, qmin, qmax) - zero_point) * scale
+    dx          = dy * mask
+
+Below, zero_point is subtracted from the levels in place of being added to x / scale: the same comparison, and exact
+however large x is. Each function takes ``arithmetic="divide"`` (x / scale) or ``"reciprocal"`` (x * (1 / scale)).
+"""
+
+import numpy as np
+
+__all__ = ["backward", "backward_recompute", "fake_quantize", "forward"]
+
+
+def fake_quantize(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
+    """The nearest point of the grid: see `fq.fake_quantize`."""
+    return forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)[0]
+
+
+def forward(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
+    """The nearest point of the grid and the mask: see `fq.forward`.
+
+    >>> forward(np.array([0.2, 9.0]), 0.25, 0, -8, 7)
+    (array([0.25, 1.75]), array([ True, False]))
+    """
+    x = _native(x)
+    compute = _type_computed_in(x)
+    scale, lowest, highest = _checked(scale, zero_point, qmin, qmax, compute, arithmetic)
+    with np.errstate(all="ignore"):
+        rounded = np.rint(_quotient(x.astype(compute), scale, arithmetic))
+        mask = (lowest <= rounded) & (rounded <= highest)
+        level = np.clip(rounded, lowest, highest)
+        y = (level * scale).astype(x.dtype) + x.dtype.type(0)  # y is never -0.0
+        return y[()], mask
+
+
+def backward(dy, mask):
+    """The straight-through gradient: see `fq.backward`."""
+    dy, mask = _native(dy), np.asarray(mask)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"mask must be an array of bool, got {mask.dtype}")
+    compute = _type_computed_in(dy)
+    with np.errstate(all="ignore"):
+        return (dy.astype(compute) * mask.astype(compute)).astype(dy.dtype)[()]
+
+
+def backward_recompute(dy, x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
+    """The straight-through gradient from x: see `fq.backward_recompute`."""
+    dy, x = _native(dy), _native(x)
+    if dy.dtype != x.dtype:
+        raise TypeError(f"dy and x must have one type, got {dy.dtype} and {x.dtype}")
+    return backward(dy, forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)[1])
+
+
+def _native(x):
+    """An array of the machine's byte order, as every ufunc gives."""
+    x = np.asarray(x)
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def _type_computed_in(x):
+    if x.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
+        raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {x.dtype}")
+    return np.float64 if x.dtype == np.float64 else np.float32
+
+
+def _quotient(x, scale, arithmetic):
+    return x * (scale.dtype.type(1) / scale) if arithmetic == "reciprocal" else x / scale
+
+
+def _checked(scale, zero_point, qmin, qmax, compute, arithmetic):
+    """scale, qmin - zero_point and qmax - zero_point in the type computed in, or a TypeError or ValueError."""
+    levels = np.asarray(zero_point), np.asarray(qmin), np.asarray(qmax)
+    if not all(np.can_cast(level.dtype, np.int64, "same_kind") for level in levels):
+        raise TypeError("zero_point, qmin and qmax must be integers")
+    zero_point, qmin, qmax = (level.astype(np.int64) for level in levels)
+    exact = 2**53 if compute is np.float64 else 2**24
+    with np.errstate(all="ignore"):
+        scale = np.asarray(scale).astype(compute)
+        if not np.all((scale > 0) & np.isfinite(scale)):
+            raise ValueError(f"scale must be positive and finite, got {scale}")
+        if arithmetic == "reciprocal" and not np.all(np.isfinite(compute(1) / scale)):
+            raise ValueError(f"1 / scale must be finite, got scale {scale}")
+        if np.any(qmin > qmax):
+            raise ValueError(f"qmin must not exceed qmax, got {qmin} and {qmax}")
+        if np.any((zero_point < qmin) | (zero_point > qmax)):
+            raise ValueError(f"zero_point must lie within [{qmin}, {qmax}], got {zero_point}")
+        if np.any(_distance(zero_point, qmin) > exact) or np.any(_distance(qmax, zero_point) > exact):
+            raise ValueError(f"every level minus zero_point must be exact, got {qmin}, {zero_point}, {qmax}")
+        return scale, (qmin - zero_point).astype(compute), (qmax - zero_point).astype(compute)
+
+
+def _distance(high, low):
+    """high - low without overflow."""
+    return high.astype(np.uint64) - low.astype(np.uint64)

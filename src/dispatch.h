@@ -1,0 +1,16 @@
+/* The choice of SIMD target: made once at import, readable and replaceable by name. */
+#ifndef FQ_DISPATCH_H
+#define FQ_DISPATCH_H
+
+#include "fq.h"
+
+/* The target in use; never NULL. */
+const fq_target *fq_target_in_use(void);
+
+/* The i-th target this processor and operating system can run, the best first; NULL past the last. */
+const fq_target *fq_target_available(size_t i);
+
+/* Use the named target, or the best one if name is NULL. -1: this build or this machine has no such target. */
+int fq_target_use(const char *name);
+
+#endif

@@ -1,0 +1,45 @@
+/* The vocabulary shared by the C layers: element types, kernels, their parameters and the table of a target. */
+#ifndef FQ_H
+#define FQ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FQ_BLOCK = 64 }; /* elements that one mask word covers */
+
+typedef enum { FQ_F16, FQ_BF16, FQ_F32, FQ_F64, FQ_TYPES } fq_type;
+
+typedef enum {
+    FQ_FAKE_QUANTIZE,      /* y            <- x      */
+    FQ_FORWARD,            /* y, mask      <- x      */
+    FQ_BACKWARD,           /* dx           <- dy, mask */
+    FQ_BACKWARD_RECOMPUTE, /* dx           <- dy, x  */
+    FQ_OPS
+} fq_op;
+
+/* How a kernel gets x / scale. The first three take one scale for all elements, EACH one per element. */
+typedef enum {
+    FQ_DIVIDE,
+    FQ_DIVIDE_FAST, /* by multiplication and correction: the same bits while scale is in the safe range */
+    FQ_MULTIPLY,    /* x * (1 / scale), rounded twice: PyTorch's arithmetic */
+    FQ_DIVIDE_EACH,
+    FQ_MULTIPLY_EACH,
+    FQ_WAYS
+} fq_way;
+
+/* What never changes inside a call. Computed in float32 these are exact float32 values. */
+typedef struct {
+    double scale, inv; /* inv = 1 / scale, rounded to the type computed in */
+    double lo, hi;     /* qmin - zero_point and qmax - zero_point */
+    const void *scales, *invs, *los, *his; /* the same, an element each: float, or double for float64 */
+} fq_params;
+
+/* data: the outputs, then the inputs, in the order of fq_op. */
+typedef void fq_kernel(char *const *data, size_t n, const fq_params *p);
+
+typedef struct {
+    const char *name;
+    fq_kernel *kernel[FQ_TYPES][FQ_OPS][FQ_WAYS];
+} fq_target;
+
+#endif

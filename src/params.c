@@ -1,0 +1,107 @@
+/* The checks of scale, zero_point, qmin and qmax, and the levels relative to zero_point. */
+#include "params.h"
+
+#include <math.h>
+#include <string.h>
+
+static fq_values values_at(const fq_given *given, size_t i, int in_f64)
+{
+    const ptrdiff_t k = (ptrdiff_t)i;
+    fq_values v;
+    if (in_f64) {
+        memcpy(&v.scale, given->scale + k * given->scale_step, sizeof v.scale);
+    }
+    else {
+        float scale;
+        memcpy(&scale, given->scale + k * given->scale_step, sizeof scale);
+        v.scale = (double)scale;
+    }
+    memcpy(&v.zero_point, given->zero_point + k * given->zero_point_step, sizeof v.zero_point);
+    memcpy(&v.qmin, given->qmin + k * given->qmin_step, sizeof v.qmin);
+    memcpy(&v.qmax, given->qmax + k * given->qmax_step, sizeof v.qmax);
+    return v;
+}
+
+static double reciprocal(double scale, int in_f64) { return in_f64 ? 1 / scale : (double)(1 / (float)scale); }
+
+/* The differences are taken without a sign, since they can exceed int64. */
+static fq_status check(const fq_values *v, fq_arithmetic arithmetic)
+{
+    const uint64_t exact = UINT64_C(1) << (arithmetic.in_f64 ? 53 : 24);
+    if (!(v->scale > 0 && v->scale < (double)INFINITY)) {
+        return FQ_BAD_SCALE;
+    }
+    if (arithmetic.reciprocal && isinf(reciprocal(v->scale, arithmetic.in_f64))) {
+        return FQ_BAD_RECIPROCAL;
+    }
+    if (v->qmin > v->qmax) {
+        return FQ_BAD_RANGE;
+    }
+    if (v->zero_point < v->qmin || v->zero_point > v->qmax) {
+        return FQ_BAD_ZERO_POINT;
+    }
+    if ((uint64_t)v->zero_point - (uint64_t)v->qmin > exact ||
+        (uint64_t)v->qmax - (uint64_t)v->zero_point > exact) {
+        return FQ_BAD_LEVELS;
+    }
+    return FQ_OK;
+}
+
+/* Where neither 1 / scale nor the remainder of a quotient in range can overflow or lose bits. */
+static int safe_for_fast_division(double scale, int in_f64)
+{
+    return in_f64 ? scale >= 0x1p-900 && scale <= 0x1p900 : scale >= 0x1p-90 && scale <= 0x1p90;
+}
+
+fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic,
+                           fq_values *bad)
+{
+    const int in_f64 = arithmetic.in_f64;
+    const fq_values v = values_at(given, 0, in_f64);
+    const fq_status status = check(&v, arithmetic);
+    if (status != FQ_OK) {
+        *bad = v;
+        return status;
+    }
+    *p = (fq_params){.scale = v.scale,
+                     .inv = reciprocal(v.scale, in_f64),
+                     .lo = (double)(v.qmin - v.zero_point),
+                     .hi = (double)(v.qmax - v.zero_point)};
+    *way = arithmetic.reciprocal                          ? FQ_MULTIPLY
+           : safe_for_fast_division(v.scale, in_f64) ? FQ_DIVIDE_FAST
+                                                          : FQ_DIVIDE;
+    return FQ_OK;
+}
+
+fq_status fq_params_of_each(fq_params *p, fq_each *each, const fq_given *given, size_t from, size_t n,
+                            fq_arithmetic arithmetic, fq_values *bad)
+{
+    const int in_f64 = arithmetic.in_f64;
+    for (size_t i = 0; i < n; i++) {
+        const fq_values v = values_at(given, from + i, in_f64);
+        const fq_status status = check(&v, arithmetic);
+        if (status != FQ_OK) {
+            *bad = v;
+            return status;
+        }
+        const double inv = reciprocal(v.scale, in_f64);
+        const double lo = (double)(v.qmin - v.zero_point), hi = (double)(v.qmax - v.zero_point);
+        if (in_f64) {
+            each->f64.scale[i] = v.scale, each->f64.inv[i] = inv;
+            each->f64.lo[i] = lo, each->f64.hi[i] = hi;
+        }
+        else {
+            each->f32.scale[i] = (float)v.scale, each->f32.inv[i] = (float)inv;
+            each->f32.lo[i] = (float)lo, each->f32.hi[i] = (float)hi;
+        }
+    }
+    *p = in_f64 ? (fq_params){.scales = each->f64.scale,
+                              .invs = each->f64.inv,
+                              .los = each->f64.lo,
+                              .his = each->f64.hi}
+                : (fq_params){.scales = each->f32.scale,
+                              .invs = each->f32.inv,
+                              .los = each->f32.lo,
+                              .his = each->f32.hi};
+    return FQ_OK;
+}

@@ -1,0 +1,54 @@
+/* Reads and checks the parameters of a call and makes them what the kernels want. */
+#ifndef FQ_PARAMS_H
+#define FQ_PARAMS_H
+
+#include "fq.h"
+
+enum { FQ_CHUNK = 256 }; /* elements for which parameters of their own are made at a time */
+
+typedef enum {
+    FQ_OK,
+    FQ_BAD_SCALE,
+    FQ_BAD_RECIPROCAL,
+    FQ_BAD_RANGE,
+    FQ_BAD_ZERO_POINT,
+    FQ_BAD_LEVELS
+} fq_status;
+
+/* The parameters as the caller gave them: scale is a float (a double for float64), the others are int64. */
+typedef struct {
+    const char *scale, *zero_point, *qmin, *qmax;
+    ptrdiff_t scale_step, zero_point_step, qmin_step, qmax_step; /* in bytes */
+} fq_given;
+
+/* One set of values: the message of an error names them. */
+typedef struct {
+    double scale;
+    int64_t zero_point, qmin, qmax;
+} fq_values;
+
+/* An element each, padded to whole vectors. */
+typedef union {
+    struct {
+        float scale[FQ_CHUNK], inv[FQ_CHUNK], lo[FQ_CHUNK], hi[FQ_CHUNK];
+    } f32;
+    struct {
+        double scale[FQ_CHUNK], inv[FQ_CHUNK], lo[FQ_CHUNK], hi[FQ_CHUNK];
+    } f64;
+} fq_each;
+
+/* What a call computes with: in float64 or float32, by x / scale or by x * (1 / scale). */
+typedef struct {
+    int in_f64;
+    int reciprocal;
+} fq_arithmetic;
+
+/* One set for all elements. On an error *bad holds the values refused. */
+fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic,
+                           fq_values *bad);
+
+/* Parameters for elements [from, from + n) of the call, n <= FQ_CHUNK, held in *each. */
+fq_status fq_params_of_each(fq_params *p, fq_each *each, const fq_given *given, size_t from, size_t n,
+                            fq_arithmetic arithmetic, fq_values *bad);
+
+#endif

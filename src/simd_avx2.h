@@ -1,0 +1,157 @@
+/* The vocabulary over AVX2, FMA and F16C: 8 floats or 4 doubles, masks as 64-bit words. */
+#ifndef FQ_SIMD_AVX2_H
+#define FQ_SIMD_AVX2_H
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "fq.h"
+
+#define FQ_HAS_FMA 1
+#define FQ_INLINE inline __attribute__((always_inline))
+#define FQ_LANES_LOOP
+
+typedef uint64_t mask64;
+
+static FQ_INLINE mask64 mask64_none(void) { return 0; }
+static FQ_INLINE void mask64_put(mask64 *m, size_t j, unsigned lanes) { *m |= (mask64)lanes << j; }
+static FQ_INLINE unsigned mask64_get(const mask64 *m, size_t j) { return (unsigned)(*m >> j); }
+
+/* Each byte of the result takes one bit: its own byte of the word, tested against its own bit. */
+static FQ_INLINE __m256i bytes_of_32(uint32_t bits)
+{
+    const __m256i which_byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i which_bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+    __m256i v = _mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), which_byte);
+    v = _mm256_cmpeq_epi8(_mm256_and_si256(v, which_bit), which_bit);
+    return _mm256_and_si256(v, _mm256_set1_epi8(1));
+}
+
+static FQ_INLINE void mask64_to_bytes(uint8_t *to, mask64 m)
+{
+    _mm256_storeu_si256((__m256i *)(void *)to, bytes_of_32((uint32_t)m));
+    _mm256_storeu_si256((__m256i *)(void *)(to + 32), bytes_of_32((uint32_t)(m >> 32)));
+}
+
+static FQ_INLINE uint32_t zero_bytes_of_32(const uint8_t *from)
+{
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)from);
+    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(v, _mm256_setzero_si256()));
+}
+
+static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
+{
+    return ~(zero_bytes_of_32(from) | (mask64)zero_bytes_of_32(from + 32) << 32);
+}
+
+typedef __m256 f32_vec;
+enum { f32_LANES = 8 };
+static FQ_INLINE f32_vec f32_set(double v) { return _mm256_set1_ps((float)v); }
+static FQ_INLINE f32_vec f32_read(const void *array, size_t i) { return _mm256_loadu_ps((const float *)array + i); }
+static FQ_INLINE f32_vec f32_mul(f32_vec a, f32_vec b) { return _mm256_mul_ps(a, b); }
+static FQ_INLINE f32_vec f32_div(f32_vec a, f32_vec b) { return _mm256_div_ps(a, b); }
+static FQ_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return _mm256_fmadd_ps(a, b, c); }
+static FQ_INLINE f32_vec f32_fnma(f32_vec a, f32_vec b, f32_vec c) { return _mm256_fnmadd_ps(a, b, c); }
+static FQ_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return _mm256_min_ps(a, b); }
+static FQ_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return _mm256_max_ps(a, b); }
+static FQ_INLINE f32_vec f32_mul_plus_zero(f32_vec a, f32_vec b) { return f32_fma(a, b, _mm256_setzero_ps()); }
+static FQ_INLINE f32_vec f32_limit(f32_vec v)
+{
+    return f32_max(_mm256_set1_ps(-0x1p30f), f32_min(_mm256_set1_ps(0x1p30f), v));
+}
+static FQ_INLINE f32_vec f32_rint(f32_vec v)
+{
+    return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
+}
+static FQ_INLINE f32_vec f32_ones(unsigned lanes)
+{
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)lanes), bit), bit);
+    return _mm256_and_ps(_mm256_castsi256_ps(set), _mm256_set1_ps(1.0f));
+}
+
+typedef __m256d f64_vec;
+enum { f64_LANES = 4 };
+static FQ_INLINE f64_vec f64_set(double v) { return _mm256_set1_pd(v); }
+static FQ_INLINE f64_vec f64_read(const void *array, size_t i) { return _mm256_loadu_pd((const double *)array + i); }
+static FQ_INLINE f64_vec f64_mul(f64_vec a, f64_vec b) { return _mm256_mul_pd(a, b); }
+static FQ_INLINE f64_vec f64_div(f64_vec a, f64_vec b) { return _mm256_div_pd(a, b); }
+static FQ_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return _mm256_fmadd_pd(a, b, c); }
+static FQ_INLINE f64_vec f64_fnma(f64_vec a, f64_vec b, f64_vec c) { return _mm256_fnmadd_pd(a, b, c); }
+static FQ_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm256_min_pd(a, b); }
+static FQ_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return _mm256_max_pd(a, b); }
+static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fma(a, b, _mm256_setzero_pd()); }
+static FQ_INLINE f64_vec f64_limit(f64_vec v)
+{
+    return f64_max(_mm256_set1_pd(-0x1p60), f64_min(_mm256_set1_pd(0x1p60), v));
+}
+static FQ_INLINE f64_vec f64_rint(f64_vec v)
+{
+    return _mm256_round_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b)
+{
+    return (unsigned)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_EQ_OQ));
+}
+static FQ_INLINE f64_vec f64_ones(unsigned lanes)
+{
+    const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
+    __m256i set = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x((long long)lanes), bit), bit);
+    return _mm256_and_pd(_mm256_castsi256_pd(set), _mm256_set1_pd(1.0));
+}
+
+static FQ_INLINE f32_vec load_f32(const float *from) { return _mm256_loadu_ps(from); }
+static FQ_INLINE void store_f32(float *to, f32_vec v) { _mm256_storeu_ps(to, v); }
+static FQ_INLINE f64_vec load_f64(const double *from) { return _mm256_loadu_pd(from); }
+static FQ_INLINE void store_f64(double *to, f64_vec v) { _mm256_storeu_pd(to, v); }
+
+/* A product of float32 or float64 that is not zero never becomes zero here: mul_plus_zero has seen to -0.0. */
+static FQ_INLINE void store_y_f32(float *to, f32_vec v) { store_f32(to, v); }
+static FQ_INLINE void store_y_f64(double *to, f64_vec v) { store_f64(to, v); }
+
+static FQ_INLINE __m128i without_negative_zero(__m128i v)
+{
+    return _mm_andnot_si128(_mm_cmpeq_epi16(v, _mm_set1_epi16(-0x8000)), v);
+}
+
+static FQ_INLINE f32_vec load_f16(const uint16_t *from)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
+}
+static FQ_INLINE __m128i half_of_float(f32_vec v)
+{
+    return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+static FQ_INLINE void store_f16(uint16_t *to, f32_vec v) { _mm_storeu_si128((__m128i *)(void *)to, half_of_float(v)); }
+static FQ_INLINE void store_y_f16(uint16_t *to, f32_vec v)
+{
+    _mm_storeu_si128((__m128i *)(void *)to, without_negative_zero(half_of_float(v)));
+}
+
+static FQ_INLINE f32_vec load_bf16(const uint16_t *from)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)from);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
+}
+/* Half to even. The NaNs that reach this have 16 low zeros, being bfloat16 or the processor's own. */
+static FQ_INLINE __m128i bfloat_of_float(f32_vec v)
+{
+    __m256i bits = _mm256_castps_si256(v);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    bits = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    bits = _mm256_srli_epi32(bits, 16);
+    return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+}
+static FQ_INLINE void store_bf16(uint16_t *to, f32_vec v)
+{
+    _mm_storeu_si128((__m128i *)(void *)to, bfloat_of_float(v));
+}
+static FQ_INLINE void store_y_bf16(uint16_t *to, f32_vec v)
+{
+    _mm_storeu_si128((__m128i *)(void *)to, without_negative_zero(bfloat_of_float(v)));
+}
+#endif

@@ -1,0 +1,37 @@
+/* Makes one target out of the words of a simd_*.h: the kernels for every element type and the table of them.
+ *
+ * The stub that includes this has opened its instruction set and included its simd_*.h. */
+#define ELEM f16
+#define elem_t uint16_t
+#define COMPUTE f32
+#include "kernels.h"
+#define ELEM bf16
+#define elem_t uint16_t
+#define COMPUTE f32
+#include "kernels.h"
+#define ELEM f32
+#define elem_t float
+#define COMPUTE f32
+#include "kernels.h"
+#define ELEM f64
+#define elem_t double
+#define COMPUTE f64
+#include "kernels.h"
+
+#define FQ_WAYS_OF(kernel, type)                                                                            \
+    {                                                                                                       \
+        kernel##_FQ_DIVIDE_##type, kernel##_FQ_DIVIDE_FAST_##type, kernel##_FQ_MULTIPLY_##type,             \
+            kernel##_FQ_DIVIDE_EACH_##type, kernel##_FQ_MULTIPLY_EACH_##type                                \
+    }
+#define FQ_OPS_OF(type)                                                                                     \
+    {                                                                                                       \
+        [FQ_FAKE_QUANTIZE] = FQ_WAYS_OF(fake_quantize, type), [FQ_FORWARD] = FQ_WAYS_OF(forward, type),     \
+        [FQ_BACKWARD] = {backward_##type}, [FQ_BACKWARD_RECOMPUTE] = FQ_WAYS_OF(recompute, type),           \
+    }
+#define FQ_TARGET_TABLE(target)                                                                             \
+    extern const fq_target fq_target_##target;                                                              \
+    const fq_target fq_target_##target = {                                                                  \
+        #target,                                                                                            \
+        {[FQ_F16] = FQ_OPS_OF(f16), [FQ_BF16] = FQ_OPS_OF(bf16), [FQ_F32] = FQ_OPS_OF(f32),                 \
+         [FQ_F64] = FQ_OPS_OF(f64)},                                                                        \
+    }

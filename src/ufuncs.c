@@ -1,0 +1,366 @@
+/* Makes the ufuncs: their loops, the promoter by which x alone decides the type, and the errors they raise. */
+#include "ufuncs.h"
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define NPY_TARGET_VERSION NPY_2_1_API_VERSION
+#include <numpy/ndarraytypes.h>
+#include <numpy/ufuncobject.h>
+#include <numpy/dtype_api.h>
+
+#include "loops.h"
+
+enum { MAX_OPERANDS = 8, FIRST_PARAMETER_OF = 4 };
+
+/* An operand: 'v' has the type of x, 's' is the scale, 'i' an int64, 'b' a bool. */
+typedef struct {
+    const char *name;
+    fq_op op;
+    int reciprocal;
+    int nin, nout;
+    const char *kinds;         /* inputs, then outputs */
+    const char *const *labels; /* the inputs' names, for messages */
+    int arrays[FQ_MAX_ARRAYS]; /* operands of the loop, in the order of fq_op */
+    int scale;                 /* the operand that is the scale, or 0: no parameters */
+} ufunc_spec;
+
+static const char *const labels_x[] = {"x", "scale", "zero_point", "qmin", "qmax"};
+static const char *const labels_mask[] = {"dy", "mask"};
+static const char *const labels_dy_x[] = {"dy", "x", "scale", "zero_point", "qmin", "qmax"};
+
+#define SPEC_FAKE_QUANTIZE(r) {"fake_quantize", FQ_FAKE_QUANTIZE, r, 5, 1, "vsiiiv", labels_x, {5, 0}, 1}
+#define SPEC_FORWARD(r) {"forward", FQ_FORWARD, r, 5, 2, "vsiiivb", labels_x, {5, 6, 0}, 1}
+#define SPEC_BACKWARD(r) {"backward", FQ_BACKWARD, r, 2, 1, "vbv", labels_mask, {2, 0, 1}, 0}
+#define SPEC_BACKWARD_RECOMPUTE(r) \
+    {"backward_recompute", FQ_BACKWARD_RECOMPUTE, r, 6, 1, "vvsiiiv", labels_dy_x, {6, 0, 1}, 2}
+
+enum { ARITHMETICS = 2 }; /* x / scale, and x * (1 / scale) */
+
+static const ufunc_spec specs[ARITHMETICS][FQ_OPS] = {
+    {SPEC_FAKE_QUANTIZE(0), SPEC_FORWARD(0), SPEC_BACKWARD(0), SPEC_BACKWARD_RECOMPUTE(0)},
+    {SPEC_FAKE_QUANTIZE(1), SPEC_FORWARD(1), SPEC_BACKWARD(1), SPEC_BACKWARD_RECOMPUTE(1)},
+};
+
+/* The DType of each element type; bfloat16 is NULL where ml_dtypes is not installed. Borrowed from NumPy and
+ * ml_dtypes, which never let go of theirs. */
+static PyArray_DTypeMeta *dtype_of[FQ_TYPES];
+
+static void raise_refused(fq_status status, const fq_values *bad, fq_type type)
+{
+    const int in_f64 = type == FQ_F64;
+    const long long zero_point = bad->zero_point, qmin = bad->qmin, qmax = bad->qmax;
+    char scale[32];
+    PyOS_snprintf(scale, sizeof scale, in_f64 ? "%.17g" : "%.9g", bad->scale);
+    switch (status) {
+    case FQ_BAD_SCALE:
+        PyErr_Format(PyExc_ValueError, "scale must be positive and finite in %s, got %s",
+                     in_f64 ? "float64" : "float32", scale);
+        break;
+    case FQ_BAD_RECIPROCAL:
+        PyErr_Format(PyExc_ValueError, "1 / scale must be finite in %s, got scale %s",
+                     in_f64 ? "float64" : "float32", scale);
+        break;
+    case FQ_BAD_RANGE:
+        PyErr_Format(PyExc_ValueError, "qmin must not exceed qmax, got qmin %lld and qmax %lld", qmin, qmax);
+        break;
+    case FQ_BAD_ZERO_POINT:
+        PyErr_Format(PyExc_ValueError, "zero_point must lie within [qmin, qmax] = [%lld, %lld], got %lld", qmin,
+                     qmax, zero_point);
+        break;
+    default:
+        PyErr_Format(PyExc_ValueError,
+                     "every level minus zero_point must be exact in %s (at most %s), got qmin %lld, zero_point "
+                     "%lld and qmax %lld",
+                     in_f64 ? "float64" : "float32", in_f64 ? "2**53" : "2**24", qmin, zero_point, qmax);
+    }
+}
+
+/* What NumPy calls: the loop of one ufunc for one type. It holds no GIL. */
+static int run(const ufunc_spec *spec, fq_type type, char *const *data, npy_intp n, const npy_intp *steps)
+{
+    fq_arrays arrays = {{NULL}, {0}};
+    fq_given given;
+    fq_values bad;
+    for (int a = 0; a < FQ_MAX_ARRAYS; a++) {
+        arrays.data[a] = data[spec->arrays[a]];
+        arrays.step[a] = steps[spec->arrays[a]];
+    }
+    if (spec->scale) {
+        char *const *d = data + spec->scale;
+        const npy_intp *s = steps + spec->scale;
+        given = (fq_given){d[0], d[1], d[2], d[3], s[0], s[1], s[2], s[3]};
+    }
+    const fq_status status =
+        fq_loop(spec->op, type, spec->reciprocal, &arrays, (size_t)n, spec->scale ? &given : NULL, &bad);
+    if (status != FQ_OK) {
+        const PyGILState_STATE gil = PyGILState_Ensure();
+        raise_refused(status, &bad, type);
+        PyGILState_Release(gil);
+        return -1;
+    }
+    return 0;
+}
+
+#define LOOP(op, reciprocal, type)                                                                            \
+    static int loop_##op##_##reciprocal##_##type(PyArrayMethod_Context *Py_UNUSED(context), char *const *data, \
+                                                 const npy_intp *n, const npy_intp *steps,                    \
+                                                 NpyAuxData *Py_UNUSED(auxiliary))                            \
+    {                                                                                                         \
+        return run(&specs[reciprocal][op], type, data, n[0], steps);                                          \
+    }
+#define LOOPS_OF_TYPES(op, reciprocal)                                                                        \
+    LOOP(op, reciprocal, FQ_F16)                                                                              \
+    LOOP(op, reciprocal, FQ_BF16)                                                                             \
+    LOOP(op, reciprocal, FQ_F32)                                                                              \
+    LOOP(op, reciprocal, FQ_F64)
+#define LOOPS(reciprocal)                                                                                     \
+    LOOPS_OF_TYPES(FQ_FAKE_QUANTIZE, reciprocal)                                                              \
+    LOOPS_OF_TYPES(FQ_FORWARD, reciprocal)                                                                    \
+    LOOPS_OF_TYPES(FQ_BACKWARD, reciprocal)                                                                   \
+    LOOPS_OF_TYPES(FQ_BACKWARD_RECOMPUTE, reciprocal)
+LOOPS(0)
+LOOPS(1)
+
+#define ROW_OF_TYPES(op, reciprocal)                                                                          \
+    {                                                                                                         \
+        loop_##op##_##reciprocal##_FQ_F16, loop_##op##_##reciprocal##_FQ_BF16,                                \
+            loop_##op##_##reciprocal##_FQ_F32, loop_##op##_##reciprocal##_FQ_F64                              \
+    }
+#define ROWS(reciprocal)                                                                                      \
+    {                                                                                                         \
+        ROW_OF_TYPES(FQ_FAKE_QUANTIZE, reciprocal), ROW_OF_TYPES(FQ_FORWARD, reciprocal),                     \
+            ROW_OF_TYPES(FQ_BACKWARD, reciprocal), ROW_OF_TYPES(FQ_BACKWARD_RECOMPUTE, reciprocal)            \
+    }
+static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_OPS][FQ_TYPES] = {ROWS(0), ROWS(1)};
+
+static const ufunc_spec *spec_of(PyObject *ufunc)
+{
+    const char *name = ((PyUFuncObject *)ufunc)->name;
+    for (int op = 0; op < FQ_OPS; op++) {
+        if (strcmp(specs[0][op].name, name) == 0) {
+            return &specs[0][op];
+        }
+    }
+    PyErr_Format(PyExc_SystemError, "fq has no ufunc named %s", name);
+    return NULL;
+}
+
+static PyArray_DTypeMeta *dtype_of_kind(char kind, fq_type type)
+{
+    switch (kind) {
+    case 'v': return dtype_of[type];
+    case 's': return type == FQ_F64 ? &PyArray_DoubleDType : &PyArray_FloatDType;
+    case 'i': return &PyArray_Int64DType;
+    default: return &PyArray_BoolDType;
+    }
+}
+
+static int refuse(const char *label, const char *accepted, PyArray_DTypeMeta *given)
+{
+    PyErr_Format(PyExc_TypeError, "%s must be %s, got %S", label, accepted,
+                 given->singleton ? (PyObject *)given->singleton : (PyObject *)given->scalar_type);
+    return -1;
+}
+
+/* A Python number has no singleton; it is int, float or complex. */
+static int accepts(char kind, fq_type type, PyArray_DTypeMeta *given)
+{
+    if (given == &PyArray_PyLongDType) {
+        return kind != 'b';
+    }
+    if (given == &PyArray_PyFloatDType) {
+        return kind == 's';
+    }
+    if (given == &PyArray_PyComplexDType || given->singleton == NULL) {
+        return 0;
+    }
+    return PyArray_CanCastTypeTo(given->singleton, dtype_of_kind(kind, type)->singleton,
+                                 kind == 'b' ? NPY_SAFE_CASTING : NPY_SAME_KIND_CASTING);
+}
+
+/* The element type of the call, from x or dy, or both where they agree; a Python float takes the other's. */
+static int find_type(const ufunc_spec *spec, PyArray_DTypeMeta *const given[])
+{
+    int found = -1, by = 0;
+    for (int i = 0; i < spec->nin && spec->kinds[i] == 'v'; i++) {
+        int type = 0;
+        if (given[i] == &PyArray_PyFloatDType) {
+            continue;
+        }
+        while (type < FQ_TYPES && (given[i] == NULL || given[i] != dtype_of[type])) {
+            type++;
+        }
+        if (type == FQ_TYPES) {
+            return given[i] == NULL ? PyErr_Format(PyExc_TypeError, "%s has no reductions", spec->name), -1
+                                    : refuse(spec->labels[i], "float16, bfloat16, float32 or float64", given[i]);
+        }
+        if (found >= 0 && found != type) {
+            PyErr_Format(PyExc_TypeError, "%s and %s must have one type, got %S and %S", spec->labels[by],
+                         spec->labels[i], dtype_of[found]->singleton, dtype_of[type]->singleton);
+            return -1;
+        }
+        found = type;
+        by = i;
+    }
+    return found < 0 ? FQ_F64 : found;
+}
+
+static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DTypeMeta *const signature[],
+                   PyArray_DTypeMeta *loop[])
+{
+    const ufunc_spec *spec = spec_of(ufunc);
+    const int type = spec ? find_type(spec, given) : -1;
+    if (type < 0) {
+        return -1;
+    }
+    for (int i = 0; i < spec->nin; i++) {
+        const char kind = spec->kinds[i];
+        if (kind != 'v' && !accepts(kind, (fq_type)type, given[i])) {
+            return refuse(spec->labels[i],
+                          kind == 's'   ? "a real number or an array of them"
+                          : kind == 'i' ? "an integer or an array of them"
+                                        : "an array of bool",
+                          given[i]);
+        }
+    }
+    for (int i = 0; i < spec->nin + spec->nout; i++) {
+        loop[i] = signature[i] ? signature[i] : dtype_of_kind(spec->kinds[i], (fq_type)type);
+        Py_INCREF(loop[i]);
+    }
+    return 0;
+}
+
+static int add_loops(PyObject *ufunc, const ufunc_spec *spec)
+{
+    for (int type = 0; type < FQ_TYPES; type++) {
+        PyArray_DTypeMeta *dtypes[MAX_OPERANDS];
+        if (dtype_of[type] == NULL) {
+            continue;
+        }
+        for (int i = 0; i < spec->nin + spec->nout; i++) {
+            dtypes[i] = dtype_of_kind(spec->kinds[i], (fq_type)type);
+        }
+        PyType_Slot slots[] = {{NPY_METH_strided_loop, (void *)loops[spec->reciprocal][spec->op][type]}, {0, NULL}};
+        PyArrayMethod_Spec method = {.name = spec->name,
+                                     .nin = spec->nin,
+                                     .nout = spec->nout,
+                                     .casting = NPY_NO_CASTING,
+                                     .flags = NPY_METH_NO_FLOATINGPOINT_ERRORS,
+                                     .dtypes = dtypes,
+                                     .slots = slots};
+        if (PyUFunc_AddLoopFromSpec(ufunc, &method) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int add_promoter(PyObject *ufunc, const ufunc_spec *spec)
+{
+    const int operands = spec->nin + spec->nout;
+    PyObject *any = PyTuple_New(operands);
+    PyObject *capsule = PyCapsule_New((void *)promote, "numpy._ufunc_promoter", NULL);
+    int result = -1;
+    if (any != NULL && capsule != NULL) {
+        for (int i = 0; i < operands; i++) {
+            PyTuple_SET_ITEM(any, i, Py_NewRef(Py_None));
+        }
+        result = PyUFunc_AddPromoter(ufunc, any, capsule);
+    }
+    Py_XDECREF(any);
+    Py_XDECREF(capsule);
+    return result;
+}
+
+static PyObject *make_ufunc(const ufunc_spec *spec)
+{
+    PyObject *ufunc = PyUFunc_FromFuncAndData(NULL, NULL, NULL, 0, spec->nin, spec->nout, PyUFunc_None, spec->name,
+                                              NULL, 0);
+    if (ufunc == NULL || add_loops(ufunc, spec) < 0 || add_promoter(ufunc, spec) < 0) {
+        Py_XDECREF(ufunc);
+        return NULL;
+    }
+    return ufunc;
+}
+
+/* The DType of ml_dtypes.bfloat16, or NULL: with an exception set, or without one where it is not installed. */
+static PyArray_DTypeMeta *find_bfloat16(void)
+{
+    PyArray_Descr *descr = NULL;
+    PyObject *ml_dtypes = PyImport_ImportModule("ml_dtypes");
+    if (ml_dtypes == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
+            PyErr_Clear();
+        }
+        return NULL;
+    }
+    PyObject *scalar_type = PyObject_GetAttrString(ml_dtypes, "bfloat16");
+    Py_DECREF(ml_dtypes);
+    if (scalar_type != NULL && PyArray_DescrConverter(scalar_type, &descr) != NPY_SUCCEED) {
+        descr = NULL;
+    }
+    Py_XDECREF(scalar_type);
+    if (descr == NULL) {
+        return NULL;
+    }
+    PyArray_DTypeMeta *dtype = NPY_DT_NewRef(NPY_DTYPE(descr));
+    Py_DECREF(descr);
+    return dtype;
+}
+
+static int find_dtypes(void)
+{
+    dtype_of[FQ_F16] = &PyArray_HalfDType;
+    dtype_of[FQ_F32] = &PyArray_FloatDType;
+    dtype_of[FQ_F64] = &PyArray_DoubleDType;
+    if (dtype_of[FQ_BF16] == NULL) {
+        dtype_of[FQ_BF16] = find_bfloat16();
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* {name: ufunc} for one arithmetic. */
+static PyObject *make_ufuncs(int reciprocal)
+{
+    PyObject *all = PyDict_New();
+    for (int op = 0; all != NULL && op < FQ_OPS; op++) {
+        PyObject *ufunc = make_ufunc(&specs[reciprocal][op]);
+        if (ufunc == NULL || PyDict_SetItemString(all, specs[reciprocal][op].name, ufunc) < 0) {
+            Py_CLEAR(all);
+        }
+        Py_XDECREF(ufunc);
+    }
+    return all;
+}
+
+int fq_add_ufuncs(PyObject *module)
+{
+    static const char *const attributes[ARITHMETICS] = {"divide", "reciprocal"};
+    if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0 || find_dtypes() < 0) {
+        return -1;
+    }
+    for (int reciprocal = 0; reciprocal < ARITHMETICS; reciprocal++) {
+        PyObject *all = make_ufuncs(reciprocal);
+        const int added = all ? PyModule_AddObjectRef(module, attributes[reciprocal], all) : -1;
+        Py_XDECREF(all);
+        if (added < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyObject *fq_describe(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *ufunc;
+    const char *doc;
+    if (!PyArg_ParseTuple(args, "O!s", &PyUFunc_Type, &ufunc, &doc)) {
+        return NULL;
+    }
+    /* The ufunc keeps the pointer and never frees it; it lives as long as the process. */
+    char *copy = PyMem_RawMalloc(strlen(doc) + 1);
+    if (copy == NULL) {
+        return PyErr_NoMemory();
+    }
+    ((PyUFuncObject *)ufunc)->doc = strcpy(copy, doc);
+    Py_RETURN_NONE;
+}
