@@ -1,19 +1,46 @@
 """Builds the C extension fq._core; everything else stands in pyproject.toml.
 
 Switches in the environment: FQ_DEBUG=1 (no optimisation), FQ_SANITIZE=1 (address and undefined behaviour),
-FQ_COVERAGE=1 (gcov), FQ_WERROR=1 (warnings are errors).
+FQ_COVERAGE=1 (gcov), FQ_WERROR=1 (warnings are errors), FQ_NO_OPENMP=1 (one thread).
 """
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
 
 
 def is_on(switch):
     return os.environ.get(switch, "") not in ("", "0")
+
+
+def has_openmp(compiler):
+    """Whether the compiler builds and links a program with -fopenmp; without it fq runs on one thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "openmp.c")
+        source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+        try:
+            objects = compiler.compile([str(source)], output_dir=folder, extra_postargs=["-fopenmp"])
+            compiler.link_executable(objects, str(Path(folder, "openmp")), extra_postargs=["-fopenmp"])
+        except (CompileError, LinkError):
+            return False
+    return True
+
+
+class BuildExt(build_ext):
+    """Adds OpenMP where the compiler has it."""
+
+    def build_extensions(self):
+        if sys.platform != "win32" and not is_on("FQ_NO_OPENMP") and has_openmp(self.compiler):
+            for extension in self.extensions:
+                extension.extra_compile_args.append("-fopenmp")
+                extension.extra_link_args.append("-fopenmp")
+        super().build_extensions()
 
 
 def flags():
@@ -38,6 +65,7 @@ def flags():
 
 compile_flags, link_flags = flags()
 setup(
+    cmdclass={"build_ext": BuildExt},
     ext_modules=[
         Extension(
             "fq._core",

@@ -26,15 +26,24 @@ fake_quantize = _core.divide["fake_quantize"]
 forward = _core.divide["forward"]
 backward = _core.divide["backward"]
 backward_recompute = _core.divide["backward_recompute"]
+forward_packed = _core.divide["forward_packed"]
+backward_packed = _core.divide["backward_packed"]
+
+set_num_threads = _core.set_num_threads
+get_num_threads = _core.get_num_threads
 
 __version__ = "0.1.0"
 __all__ = [
     "QParams",
     "backward",
+    "backward_packed",
     "backward_recompute",
     "choose_qparams",
     "fake_quantize",
     "forward",
+    "forward_packed",
+    "get_num_threads",
     "reciprocal",
     "reference",
+    "set_num_threads",
 ]

@@ -29,6 +29,10 @@ _OUT = """\
 out, where, casting, order, dtype, subok, signature
     As for every `numpy.ufunc`."""
 
+_GUFUNC_OUT = """\
+out, axes, axis, casting, order, dtype, subok, signature
+    As for every generalized `numpy.ufunc`."""
+
 _ERRORS = """\
 TypeError
     If x is not of the four types, or zero_point, qmin or qmax is not an integer.
@@ -202,6 +206,76 @@ Examples
 >>> x = np.array([-9.0, -0.3, 5.0], np.float32)
 >>> {module}.backward_recompute(np.float32([1.0, 2.0, 3.0]), x, 0.25, 0, -8, 7)
 array([0., 2., 0.], dtype=float32)""",
+    "forward_packed": """\
+Fake-quantize x, and say in one bit an element which were inside the range.
+
+Parameters
+----------
+{x} It has at least one axis.
+{qparams} The last axis of scale and zero_point is 1 or that of x.
+    qmin and qmax are the same along the last axis of x, and broadcast against the other axes.
+{gufunc_out}
+
+Returns
+-------
+y : array of the type of x
+    The nearest point of the grid.
+bits : array of uint8
+    The mask, its last axis packed to ceil(n / 8) bytes: ``np.packbits(mask, axis=-1, bitorder="little")``. Spare
+    bits are 0. The other axes stay, so bits slice, batch and shard like x. All that `backward_packed` needs.
+
+Raises
+------
+{errors}
+
+Notes
+-----
+::
+
+{formula}
+
+{rounding}
+
+{source}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> x = np.array([-9.0, -0.3, 0.0, 0.2, 0.3, 5.0], np.float32)
+>>> y, bits = {module}.forward_packed(x, 0.25, 0, -8, 7)
+>>> bits
+array([30], dtype=uint8)
+>>> {module}.backward_packed(np.ones_like(x), bits)
+array([0., 1., 1., 1., 1., 0.], dtype=float32)""",
+    "backward_packed": """\
+The straight-through gradient from a mask of one bit an element.
+
+Parameters
+----------
+{dy} It has at least one axis.
+bits : array_like of uint8
+    The bits that `forward_packed` gave: ceil(n / 8) along the last axis. The other axes broadcast against dy's.
+{gufunc_out}
+
+Returns
+-------
+dx : array of the type of dy
+    Gradient with respect to x: the product dy * mask, as `backward` gives it.
+
+Raises
+------
+TypeError
+    If dy is not of the four types or bits is not uint8.
+ValueError
+    If the last axis of bits is not ceil(n / 8), or shapes do not broadcast.
+
+{source}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> {module}.backward_packed(np.array([1.0, 2.0, 3.0], np.float32), np.array([0b101], np.uint8))
+array([1., 0., 3.], dtype=float32)""",
 }
 
 _QPARAM_NAMES = ["scale", "zero_point", "qmin", "qmax"]
@@ -210,6 +284,8 @@ _INPUTS = {
     "forward": ["x", *_QPARAM_NAMES],
     "backward": ["dy", "mask"],
     "backward_recompute": ["dy", "x", *_QPARAM_NAMES],
+    "forward_packed": ["x", *_QPARAM_NAMES],
+    "backward_packed": ["dy", "bits"],
 }
 
 
@@ -221,6 +297,7 @@ def text_of(name, module):
         dy=_DY,
         qparams=_QPARAMS,
         out=_OUT,
+        gufunc_out=_GUFUNC_OUT,
         errors=_ERRORS,
         source=_SOURCE,
         module=module,

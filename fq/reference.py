@@ -11,7 +11,7 @@ however large x is. Each function takes ``arithmetic="divide"`` (x / scale) or `
 
 import numpy as np
 
-__all__ = ["backward", "backward_recompute", "fake_quantize", "forward"]
+__all__ = ["backward", "backward_packed", "backward_recompute", "fake_quantize", "forward", "forward_packed"]
 
 
 def fake_quantize(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
@@ -52,6 +52,23 @@ def backward_recompute(dy, x, scale, zero_point, qmin, qmax, *, arithmetic="divi
     if dy.dtype != x.dtype:
         raise TypeError(f"dy and x must have one type, got {dy.dtype} and {x.dtype}")
     return backward(dy, forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)[1])
+
+
+def forward_packed(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
+    """The nearest point of the grid and the mask, a bit an element: see `fq.forward_packed`."""
+    y, mask = forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)
+    return y, np.packbits(mask, axis=-1, bitorder="little")
+
+
+def backward_packed(dy, bits):
+    """The straight-through gradient from packed bits: see `fq.backward_packed`."""
+    dy, bits = np.asarray(dy), np.asarray(bits)
+    if bits.dtype != np.uint8:
+        raise TypeError(f"bits must be an array of uint8, got {bits.dtype}")
+    n = dy.shape[-1]
+    if bits.shape[-1] != -(-n // 8):
+        raise ValueError(f"the last axis of bits must be {-(-n // 8)} for {n} elements, got {bits.shape[-1]}")
+    return backward(dy, np.unpackbits(bits, axis=-1, count=n, bitorder="little").astype(np.bool_))
 
 
 def _native(x):

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #define XMM_YMM UINT64_C(0x06)
+#define XMM_YMM_ZMM UINT64_C(0xe6) /* with the mask registers and the upper halves of all 32 */
 
 /* The feature words asked for, and the register state that the operating system switches. */
 typedef struct {
@@ -32,12 +33,16 @@ static features ask(void)
     return f;
 }
 
-int fq_cpu_has_avx2(void)
+static int has(unsigned in_ecx1, unsigned in_ebx7, uint64_t saved)
 {
-    const unsigned in_ecx1 = bit_AVX | bit_FMA | bit_F16C;
-    features f = ask();
-    return (f.ecx1 & in_ecx1) == in_ecx1 && (f.ebx7 & bit_AVX2) && (f.saved & XMM_YMM) == XMM_YMM;
+    const features f = ask();
+    return (f.ecx1 & in_ecx1) == in_ecx1 && (f.ebx7 & in_ebx7) == in_ebx7 && (f.saved & saved) == saved;
 }
-#else
-int fq_cpu_has_avx2(void) { return 0; }
+
+int fq_cpu_has_avx2(void) { return has(bit_AVX | bit_FMA | bit_F16C, bit_AVX2, XMM_YMM); }
+
+int fq_cpu_has_avx512(void)
+{
+    return fq_cpu_has_avx2() && has(0, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL, XMM_YMM_ZMM);
+}
 #endif

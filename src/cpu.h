@@ -9,6 +9,14 @@
 #define FQ_HAVE_X86 0
 #endif
 
-int fq_cpu_has_avx2(void); /* AVX2, FMA and F16C */
+/* Every processor of AArch64 has NEON. */
+#if defined(__aarch64__) && defined(__GNUC__)
+#define FQ_HAVE_NEON 1
+#else
+#define FQ_HAVE_NEON 0
+#endif
+
+int fq_cpu_has_avx2(void);   /* AVX2, FMA and F16C */
+int fq_cpu_has_avx512(void); /* AVX-512 F, BW, DQ and VL */
 
 #endif

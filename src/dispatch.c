@@ -1,40 +1,42 @@
-/* Chooses the SIMD target: asks the processor for its features and the operating system for the wide registers. */
+/* Chooses the SIMD target among those that this build has and this machine can run. */
 #include "dispatch.h"
 
 #include <string.h>
 
 #include "cpu.h"
 
-extern const fq_target fq_target_portable;
-extern const fq_target fq_target_avx2;
+extern const fq_target fq_target_portable, fq_target_avx2, fq_target_avx512, fq_target_neon;
 
-typedef struct {
-    const fq_target *target;
-    int (*runs_here)(void);
-} candidate;
+enum { MOST_TARGETS = 4 };
 
-static int always(void) { return 1; }
-
-/* The best first. */
-static const candidate candidates[] = {
-#if FQ_HAVE_X86
-    {&fq_target_avx2, fq_cpu_has_avx2},
-#endif
-    {&fq_target_portable, always},
-};
-
+static const fq_target *available[MOST_TARGETS + 1]; /* the best first, then NULL */
 static const fq_target *in_use = &fq_target_portable;
+
+/* Asked once: cpuid is slow in a virtual machine. */
+static void find_targets(void)
+{
+    size_t n = 0;
+#if FQ_HAVE_X86
+    if (fq_cpu_has_avx512()) {
+        available[n++] = &fq_target_avx512;
+    }
+    if (fq_cpu_has_avx2()) {
+        available[n++] = &fq_target_avx2;
+    }
+#elif FQ_HAVE_NEON
+    available[n++] = &fq_target_neon;
+#endif
+    available[n] = &fq_target_portable;
+}
 
 const fq_target *fq_target_in_use(void) { return in_use; }
 
 const fq_target *fq_target_available(size_t i)
 {
-    for (size_t k = 0; k < sizeof candidates / sizeof *candidates; k++) {
-        if (candidates[k].runs_here() && i-- == 0) {
-            return candidates[k].target;
-        }
+    if (available[0] == NULL) {
+        find_targets();
     }
-    return NULL;
+    return i < MOST_TARGETS ? available[i] : NULL;
 }
 
 int fq_target_use(const char *name)

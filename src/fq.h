@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FQ_BLOCK = 64 }; /* elements that one mask word covers */
+enum { FQ_BLOCK = 64, CACHE_LINE = 64 }; /* elements that one mask word covers; bytes */
 
 typedef enum { FQ_F16, FQ_BF16, FQ_F32, FQ_F64, FQ_TYPES } fq_type;
 
@@ -14,6 +14,8 @@ typedef enum {
     FQ_FORWARD,            /* y, mask      <- x      */
     FQ_BACKWARD,           /* dx           <- dy, mask */
     FQ_BACKWARD_RECOMPUTE, /* dx           <- dy, x  */
+    FQ_FORWARD_PACKED,     /* y, bits      <- x      */
+    FQ_BACKWARD_PACKED,    /* dx           <- dy, bits */
     FQ_OPS
 } fq_op;
 
@@ -32,6 +34,7 @@ typedef struct {
     double scale, inv; /* inv = 1 / scale, rounded to the type computed in */
     double lo, hi;     /* qmin - zero_point and qmax - zero_point */
     const void *scales, *invs, *los, *his; /* the same, an element each: float, or double for float64 */
+    int stream; /* store y or dx past the cache */
 } fq_params;
 
 /* data: the outputs, then the inputs, in the order of fq_op. */

@@ -6,6 +6,7 @@
 #define FQ_PASTE(a, b) FQ_PASTE_(a, b)
 #define E(word) FQ_PASTE(word, ELEM)
 #define C(word) FQ_PASTE(COMPUTE, word)
+#define P(word) FQ_PASTE(ELEM, word)
 #define LANES C(LANES)
 
 /* Load and store `count` elements: LANES of them, or the part of a vector that is left at an end. */
@@ -14,32 +15,39 @@ static FQ_INLINE C(vec) E(load_some)(const elem_t *from, size_t count)
     if (count == LANES) {
         return E(load)(from);
     }
+#if FQ_HAS_PARTS
+    return E(load_part)(from, count);
+#else
     elem_t whole[LANES] = {0};
     memcpy(whole, from, count * sizeof *from);
     return E(load)(whole);
+#endif
 }
 
-static FQ_INLINE void E(store_some)(elem_t *to, C(vec) v, size_t count)
+static FQ_INLINE void E(store_some)(elem_t *to, P(packed) v, size_t count, int stream)
 {
+    if (count == LANES && stream) {
+        E(stream)(to, v);
+        return;
+    }
     if (count == LANES) {
         E(store)(to, v);
         return;
     }
+#if FQ_HAS_PARTS
+    E(store_part)(to, v, count);
+#else
     elem_t whole[LANES];
     E(store)(whole, v);
     memcpy(to, whole, count * sizeof *to);
+#endif
 }
 
-/* y: as above, but a negative value that is rounded to zero when it is stored becomes +0.0. */
-static FQ_INLINE void E(store_y_some)(elem_t *to, C(vec) v, size_t count)
+/* How many of n elements lie before the first that starts a cache line: storing past the cache starts there. */
+static FQ_INLINE size_t E(before_line)(const elem_t *to, size_t n)
 {
-    if (count == LANES) {
-        E(store_y)(to, v);
-        return;
-    }
-    elem_t whole[LANES];
-    E(store_y)(whole, v);
-    memcpy(to, whole, count * sizeof *to);
+    const size_t before = (CACHE_LINE - (uintptr_t)to % CACHE_LINE) % CACHE_LINE / sizeof *to;
+    return before < n ? before : n;
 }
 
 /* Elements to take at j of n: a constant in a whole block. */
@@ -99,7 +107,7 @@ static FQ_INLINE E(levels) E(levels_at)(E(levels) of_all, const fq_params *p, si
 
 /* y and the mask of n <= FQ_BLOCK elements that start at element i of the call. */
 static FQ_INLINE mask64 E(quantize_block)(elem_t *y, const elem_t *x, size_t n, E(levels) of_all,
-                                          const fq_params *p, size_t i, fq_way way)
+                                          const fq_params *p, size_t i, fq_way way, int stream)
 {
     mask64 m = mask64_none();
     FQ_LANES_LOOP
@@ -107,9 +115,10 @@ static FQ_INLINE mask64 E(quantize_block)(elem_t *y, const elem_t *x, size_t n, 
         const size_t lanes = E(lanes_at)(j, n);
         E(levels) l = E(levels_at)(of_all, p, i + j, way);
         unsigned in_range;
-        C(vec) c = E(level)(E(load_some)(x + j, lanes), l, way, &in_range);
-        E(store_y_some)(y + j, C(mul_plus_zero)(c, l.scale), lanes);
+        C(vec) c = E(level)(E(load_some)(x + i + j, lanes), l, way, &in_range);
         mask64_put(&m, j, in_range);
+        P(packed) v = E(no_minus_zero)(E(pack)(C(mul_plus_zero)(c, l.scale)));
+        E(store_some)(y + i + j, v, lanes, stream);
     }
     return m;
 }
@@ -121,21 +130,22 @@ static FQ_INLINE mask64 E(mask_block)(const elem_t *x, size_t n, E(levels) of_al
     mask64 m = mask64_none();
     FQ_LANES_LOOP
     for (size_t j = 0; j < n; j += LANES) {
+        C(vec) v = E(load_some)(x + i + j, E(lanes_at)(j, n));
         unsigned in_range;
-        E(level)(E(load_some)(x + j, E(lanes_at)(j, n)), E(levels_at)(of_all, p, i + j, way), way, &in_range);
+        E(level)(v, E(levels_at)(of_all, p, i + j, way), way, &in_range);
         mask64_put(&m, j, in_range);
     }
     return m;
 }
 
 /* A product, not a selection: NaN and inf in dy at a masked place give NaN, a finite dy a zero of its sign. */
-static FQ_INLINE void E(multiply_block)(elem_t *dx, const elem_t *dy, size_t n, mask64 m)
+static FQ_INLINE void E(multiply_block)(elem_t *dx, const elem_t *dy, size_t n, mask64 m, int stream)
 {
     FQ_LANES_LOOP
     for (size_t j = 0; j < n; j += LANES) {
         const size_t lanes = E(lanes_at)(j, n);
-        C(vec) v = E(load_some)(dy + j, lanes);
-        E(store_some)(dx + j, C(mul)(v, C(ones)(mask64_get(&m, j))), lanes);
+        C(vec) v = C(mul)(E(load_some)(dy + j, lanes), C(ones)(mask64_get(&m, j)));
+        E(store_some)(dx + j, E(pack)(v), lanes, stream);
     }
 }
 
@@ -144,71 +154,114 @@ static FQ_INLINE E(levels) E(levels_first)(const fq_params *p, fq_way way)
     return E(is_each)(way) ? E(levels_from)(p, 0) : E(levels_of_all)(p);
 }
 
-/* fake_quantize (mask is NULL) and forward. */
-static FQ_INLINE void E(quantize)(elem_t *y, uint8_t *mask, const elem_t *x, size_t n, const fq_params *p,
-                                  fq_way way)
+/* fake_quantize, forward and forward_packed: the part before a cache line, whole blocks, the part that is left. */
+static FQ_INLINE void E(quantize)(elem_t *y, void *mask, const elem_t *x, size_t n, const fq_params *p, fq_way way,
+                                  mask_kind kind, int stream)
 {
     const E(levels) l = E(levels_first)(p, way);
-    size_t i = 0;
-    for (; n - i >= FQ_BLOCK; i += FQ_BLOCK) {
-        mask64 m = E(quantize_block)(y + i, x + i, FQ_BLOCK, l, p, i, way);
-        if (mask) {
-            mask64_to_bytes(mask + i, m);
+    mask_writer w = {mask, 0, 0};
+    size_t i = 0, part = stream ? E(before_line)(y, n) : 0;
+    for (;;) {
+        if (part > 0) {
+            write_part(&w, E(quantize_block)(y, x, part, l, p, i, way, 0), part, kind);
+            i += part;
         }
+        if (i == n) {
+            break;
+        }
+        for (; n - i >= FQ_BLOCK; i += FQ_BLOCK) {
+            write_block(&w, E(quantize_block)(y, x, FQ_BLOCK, l, p, i, way, stream), kind);
+        }
+        part = n - i;
     }
-    if (i < n) {
-        mask64 m = E(quantize_block)(y + i, x + i, n - i, l, p, i, way);
-        if (mask) {
-            uint8_t whole[FQ_BLOCK];
-            mask64_to_bytes(whole, m);
-            memcpy(mask + i, whole, n - i);
+    write_rest(&w, kind);
+}
+
+static FQ_INLINE mask64 E(mask_at)(const void *mask, const elem_t *x, size_t i, size_t n, E(levels) l,
+                                   const fq_params *p, fq_way way, mask_kind kind)
+{
+    return kind == NO_MASK ? E(mask_block)(x, n, l, p, i, way) : read_mask(mask, i, n, kind);
+}
+
+/* backward, backward_packed and, without a mask to read, backward_recompute. */
+static FQ_INLINE void E(multiply)(elem_t *dx, const elem_t *dy, const void *mask, size_t n, const fq_params *p,
+                                  fq_way way, mask_kind kind, int stream)
+{
+    const E(levels) l = kind == NO_MASK ? E(levels_first)(p, way) : (E(levels)){0};
+    const elem_t *x = mask;
+    size_t i = 0, part = stream ? E(before_line)(dx, n) : 0;
+    for (;;) {
+        if (part > 0) {
+            E(multiply_block)(dx + i, dy + i, part, E(mask_at)(mask, x, i, part, l, p, way, kind), 0);
+            i += part;
         }
+        if (i == n) {
+            break;
+        }
+        for (; n - i >= FQ_BLOCK; i += FQ_BLOCK) {
+            mask64 m = E(mask_at)(mask, x, i, FQ_BLOCK, l, p, way, kind);
+            E(multiply_block)(dx + i, dy + i, FQ_BLOCK, m, stream);
+        }
+        part = n - i;
     }
 }
 
-static void E(backward)(char *const *data, size_t n, const fq_params *p)
+/* Parameters of their own for the elements come in short chunks, which are never stored past the cache. */
+static FQ_INLINE int E(streams)(const fq_params *p, fq_way way) { return FQ_CAN_STREAM && !E(is_each)(way) && p->stream; }
+
+static FQ_INLINE void E(quantize_call)(char *const *data, int x, const fq_params *p, size_t n, fq_way way,
+                                       mask_kind kind)
+{
+    elem_t *y = (elem_t *)data[0];
+    const elem_t *from = (const elem_t *)data[x];
+    if (E(streams)(p, way)) {
+        E(quantize)(y, data[1], from, n, p, way, kind, 1);
+        stream_done();
+    }
+    else {
+        E(quantize)(y, data[1], from, n, p, way, kind, 0);
+    }
+}
+
+static FQ_INLINE void E(multiply_call)(char *const *data, const fq_params *p, size_t n, fq_way way, mask_kind kind)
 {
     elem_t *dx = (elem_t *)data[0];
     const elem_t *dy = (const elem_t *)data[1];
-    const uint8_t *mask = (const uint8_t *)data[2];
-    size_t i = 0;
-    (void)p;
-    for (; n - i >= FQ_BLOCK; i += FQ_BLOCK) {
-        E(multiply_block)(dx + i, dy + i, FQ_BLOCK, mask64_from_bytes(mask + i));
+    if (E(streams)(p, way)) {
+        E(multiply)(dx, dy, data[2], n, p, way, kind, 1);
+        stream_done();
     }
-    if (i < n) {
-        uint8_t whole[FQ_BLOCK] = {0};
-        memcpy(whole, mask + i, n - i);
-        E(multiply_block)(dx + i, dy + i, n - i, mask64_from_bytes(whole));
+    else {
+        E(multiply)(dx, dy, data[2], n, p, way, kind, 0);
     }
 }
 
-static FQ_INLINE void E(recompute)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t n, const fq_params *p,
-                                   fq_way way)
+/* The rows of the table. A mask that is read knows no scale, so one way serves. */
+static void E(backward)(char *const *data, size_t n, const fq_params *p)
 {
-    const E(levels) l = E(levels_first)(p, way);
-    size_t i = 0;
-    for (; n - i >= FQ_BLOCK; i += FQ_BLOCK) {
-        E(multiply_block)(dx + i, dy + i, FQ_BLOCK, E(mask_block)(x + i, FQ_BLOCK, l, p, i, way));
-    }
-    if (i < n) {
-        E(multiply_block)(dx + i, dy + i, n - i, E(mask_block)(x + i, n - i, l, p, i, way));
-    }
+    E(multiply_call)(data, p, n, FQ_DIVIDE, MASK_BYTES);
+}
+static void E(backward_packed)(char *const *data, size_t n, const fq_params *p)
+{
+    E(multiply_call)(data, p, n, FQ_DIVIDE, MASK_BITS);
 }
 
-/* The rows of the table: one function for each way. */
 #define FQ_QUANTIZING(way)                                                                                       \
     static void E(fake_quantize_##way)(char *const *data, size_t n, const fq_params *p)                           \
     {                                                                                                             \
-        E(quantize)((elem_t *)data[0], NULL, (const elem_t *)data[1], n, p, way);                                 \
+        E(quantize_call)(data, 1, p, n, way, NO_MASK);                                                            \
     }                                                                                                             \
     static void E(forward_##way)(char *const *data, size_t n, const fq_params *p)                                 \
     {                                                                                                             \
-        E(quantize)((elem_t *)data[0], (uint8_t *)data[1], (const elem_t *)data[2], n, p, way);                   \
+        E(quantize_call)(data, 2, p, n, way, MASK_BYTES);                                                         \
+    }                                                                                                             \
+    static void E(forward_packed_##way)(char *const *data, size_t n, const fq_params *p)                          \
+    {                                                                                                             \
+        E(quantize_call)(data, 2, p, n, way, MASK_BITS);                                                          \
     }                                                                                                             \
     static void E(recompute_##way)(char *const *data, size_t n, const fq_params *p)                               \
     {                                                                                                             \
-        E(recompute)((elem_t *)data[0], (const elem_t *)data[1], (const elem_t *)data[2], n, p, way);             \
+        E(multiply_call)(data, p, n, way, NO_MASK);                                                               \
     }
 
 FQ_QUANTIZING(FQ_DIVIDE)

@@ -3,7 +3,11 @@
 
 #include <stdlib.h>
 
+#include "cache.h"
 #include "dispatch.h"
+#include "threads.h"
+
+enum { MOST_THREADS = 1024 };
 
 static PyObject *targets(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -46,16 +50,102 @@ static PyObject *set_target(PyObject *module, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+static PyObject *set_num_threads(PyObject *Py_UNUSED(module), PyObject *argument)
+{
+    int overflow;
+    const long n = PyLong_AsLongAndOverflow(argument, &overflow);
+    if (n == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (overflow != 0 || n < 1 || n > MOST_THREADS) {
+        return PyErr_Format(PyExc_ValueError, "the number of threads must be 1 to %d, got %S", MOST_THREADS, argument);
+    }
+    fq_set_num_threads((int)n);
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_num_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    return PyLong_FromLong(fq_get_num_threads());
+}
+
+static PyObject *cache_threshold(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    return PyLong_FromSize_t(fq_cache_threshold());
+}
+
+static PyObject *set_cache_threshold(PyObject *Py_UNUSED(module), PyObject *argument)
+{
+    const size_t bytes = PyLong_AsSize_t(argument);
+    if (bytes == (size_t)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    fq_set_cache_threshold(bytes);
+    Py_RETURN_NONE;
+}
+
+static PyObject *compiler(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+#if defined(__VERSION__) && defined(__clang__)
+    return PyUnicode_FromString(__VERSION__);
+#elif defined(__VERSION__)
+    return PyUnicode_FromString("gcc " __VERSION__);
+#else
+    return PyUnicode_FromString("unknown");
+#endif
+}
+
+static PyObject *has_openmp(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+#ifdef _OPENMP
+    Py_RETURN_TRUE;
+#else
+    Py_RETURN_FALSE;
+#endif
+}
+
 static PyMethodDef methods[] = {
     {"targets", targets, METH_NOARGS, "targets(): the SIMD targets this machine can run, the best first."},
     {"target", target, METH_NOARGS, "target(): the SIMD target in use."},
     {"_set_target", set_target, METH_O, "_set_target(name): use another target from now on, in every thread."},
+    {"set_num_threads", set_num_threads, METH_O,
+     "set_num_threads(n): run long calls on n threads, 1 to 1024, whatever OMP_NUM_THREADS says. Results do not "
+     "depend on n."},
+    {"get_num_threads", get_num_threads, METH_NOARGS,
+     "get_num_threads(): the number of threads that a long call runs on; 1 without OpenMP and in a forked child."},
+    {"cache_threshold", cache_threshold, METH_NOARGS,
+     "cache_threshold(): bytes of an output above which it is stored past the cache."},
+    {"_set_cache_threshold", set_cache_threshold, METH_O,
+     "_set_cache_threshold(bytes): another threshold; 0 for the machine's own."},
+    {"compiler", compiler, METH_NOARGS, "compiler(): what built this extension."},
+    {"has_openmp", has_openmp, METH_NOARGS, "has_openmp(): whether this build has threads of its own."},
     {"_describe", fq_describe, METH_VARARGS, "_describe(ufunc, doc): set the docstring of a ufunc."},
     {NULL, NULL, 0, NULL},
 };
 
+/* FQ_NUM_THREADS, or what OpenMP says. */
+static int start_threads(void)
+{
+    const char *wanted = getenv("FQ_NUM_THREADS");
+    fq_threads_start();
+    if (wanted == NULL || *wanted == '\0') {
+        return 0;
+    }
+    char *end;
+    const long n = strtol(wanted, &end, 10);
+    if (*end != '\0' || n < 1 || n > MOST_THREADS) {
+        PyErr_Format(PyExc_ImportError, "FQ_NUM_THREADS must be 1 to %d, got %s", MOST_THREADS, wanted);
+        return -1;
+    }
+    fq_set_num_threads((int)n);
+    return 0;
+}
+
 static int start(PyObject *module)
 {
+    if (start_threads() < 0) {
+        return -1;
+    }
     const char *wanted = getenv("FQ_SIMD");
     if (wanted != NULL && *wanted != '\0') {
         if (use_target(module, wanted, PyExc_ImportError) < 0) {

@@ -3,19 +3,12 @@
 #define FQ_SIMD_AVX2_H
 
 #include <immintrin.h>
-#include <string.h>
 
-#include "fq.h"
+#include "simd_words.h"
 
 #define FQ_HAS_FMA 1
-#define FQ_INLINE inline __attribute__((always_inline))
-#define FQ_LANES_LOOP
-
-typedef uint64_t mask64;
-
-static FQ_INLINE mask64 mask64_none(void) { return 0; }
-static FQ_INLINE void mask64_put(mask64 *m, size_t j, unsigned lanes) { *m |= (mask64)lanes << j; }
-static FQ_INLINE unsigned mask64_get(const mask64 *m, size_t j) { return (unsigned)(*m >> j); }
+#define FQ_CAN_STREAM 1
+#define FQ_HAS_PARTS 0
 
 /* Each byte of the result takes one bit: its own byte of the word, tested against its own bit. */
 static FQ_INLINE __m256i bytes_of_32(uint32_t bits)
@@ -43,6 +36,8 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
 {
     return ~(zero_bytes_of_32(from) | (mask64)zero_bytes_of_32(from + 32) << 32);
 }
+
+static FQ_INLINE void stream_done(void) { _mm_sfence(); }
 
 typedef __m256 f32_vec;
 enum { f32_LANES = 8 };
@@ -105,40 +100,47 @@ static FQ_INLINE f64_vec f64_ones(unsigned lanes)
 }
 
 static FQ_INLINE f32_vec load_f32(const float *from) { return _mm256_loadu_ps(from); }
-static FQ_INLINE void store_f32(float *to, f32_vec v) { _mm256_storeu_ps(to, v); }
+typedef __m256 f32_packed;
+static FQ_INLINE f32_packed pack_f32(f32_vec v) { return v; }
+static FQ_INLINE f32_packed no_minus_zero_f32(f32_packed v) { return v; } /* mul_plus_zero has seen to it */
+static FQ_INLINE void store_f32(float *to, f32_packed v) { _mm256_storeu_ps(to, v); }
+static FQ_INLINE void stream_f32(float *to, f32_packed v) { _mm256_stream_ps(to, v); }
+
 static FQ_INLINE f64_vec load_f64(const double *from) { return _mm256_loadu_pd(from); }
-static FQ_INLINE void store_f64(double *to, f64_vec v) { _mm256_storeu_pd(to, v); }
+typedef __m256d f64_packed;
+static FQ_INLINE f64_packed pack_f64(f64_vec v) { return v; }
+static FQ_INLINE f64_packed no_minus_zero_f64(f64_packed v) { return v; } /* mul_plus_zero has seen to it */
+static FQ_INLINE void store_f64(double *to, f64_packed v) { _mm256_storeu_pd(to, v); }
+static FQ_INLINE void stream_f64(double *to, f64_packed v) { _mm256_stream_pd(to, v); }
 
-/* A product of float32 or float64 that is not zero never becomes zero here: mul_plus_zero has seen to -0.0. */
-static FQ_INLINE void store_y_f32(float *to, f32_vec v) { store_f32(to, v); }
-static FQ_INLINE void store_y_f64(double *to, f64_vec v) { store_f64(to, v); }
-
-static FQ_INLINE __m128i without_negative_zero(__m128i v)
+static FQ_INLINE __m128i load_16_bits(const uint16_t *from)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)from);
+}
+static FQ_INLINE void store_16_bits(uint16_t *to, __m128i v) { _mm_storeu_si128((__m128i *)(void *)to, v); }
+static FQ_INLINE void stream_16_bits(uint16_t *to, __m128i v) { _mm_stream_si128((__m128i *)(void *)to, v); }
+static FQ_INLINE __m128i no_minus_zero_16_bits(__m128i v)
 {
     return _mm_andnot_si128(_mm_cmpeq_epi16(v, _mm_set1_epi16(-0x8000)), v);
 }
 
-static FQ_INLINE f32_vec load_f16(const uint16_t *from)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
-}
-static FQ_INLINE __m128i half_of_float(f32_vec v)
+static FQ_INLINE f32_vec load_f16(const uint16_t *from) { return _mm256_cvtph_ps(load_16_bits(from)); }
+typedef __m128i f16_packed;
+static FQ_INLINE f16_packed pack_f16(f32_vec v)
 {
     return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-static FQ_INLINE void store_f16(uint16_t *to, f32_vec v) { _mm_storeu_si128((__m128i *)(void *)to, half_of_float(v)); }
-static FQ_INLINE void store_y_f16(uint16_t *to, f32_vec v)
-{
-    _mm_storeu_si128((__m128i *)(void *)to, without_negative_zero(half_of_float(v)));
-}
+static FQ_INLINE f16_packed no_minus_zero_f16(f16_packed v) { return no_minus_zero_16_bits(v); }
+static FQ_INLINE void store_f16(uint16_t *to, f16_packed v) { store_16_bits(to, v); }
+static FQ_INLINE void stream_f16(uint16_t *to, f16_packed v) { stream_16_bits(to, v); }
 
 static FQ_INLINE f32_vec load_bf16(const uint16_t *from)
 {
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)from);
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_16_bits(from)), 16));
 }
+typedef __m128i bf16_packed;
 /* Half to even. The NaNs that reach this have 16 low zeros, being bfloat16 or the processor's own. */
-static FQ_INLINE __m128i bfloat_of_float(f32_vec v)
+static FQ_INLINE bf16_packed pack_bf16(f32_vec v)
 {
     __m256i bits = _mm256_castps_si256(v);
     __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
@@ -146,12 +148,7 @@ static FQ_INLINE __m128i bfloat_of_float(f32_vec v)
     bits = _mm256_srli_epi32(bits, 16);
     return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
 }
-static FQ_INLINE void store_bf16(uint16_t *to, f32_vec v)
-{
-    _mm_storeu_si128((__m128i *)(void *)to, bfloat_of_float(v));
-}
-static FQ_INLINE void store_y_bf16(uint16_t *to, f32_vec v)
-{
-    _mm_storeu_si128((__m128i *)(void *)to, without_negative_zero(bfloat_of_float(v)));
-}
+static FQ_INLINE bf16_packed no_minus_zero_bf16(bf16_packed v) { return no_minus_zero_16_bits(v); }
+static FQ_INLINE void store_bf16(uint16_t *to, bf16_packed v) { store_16_bits(to, v); }
+static FQ_INLINE void stream_bf16(uint16_t *to, bf16_packed v) { stream_16_bits(to, v); }
 #endif

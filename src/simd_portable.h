@@ -8,6 +8,8 @@
 #include "fq.h"
 
 #define FQ_HAS_FMA 0
+#define FQ_CAN_STREAM 0
+#define FQ_HAS_PARTS 0
 
 #if defined(__GNUC__)
 #define FQ_INLINE inline __attribute__((always_inline))
@@ -32,6 +34,22 @@ static FQ_INLINE mask64 mask64_none(void) { return (mask64){{0}}; }
 static FQ_INLINE void mask64_put(mask64 *m, size_t j, unsigned lanes) { m->lane[j] = (uint8_t)lanes; }
 static FQ_INLINE unsigned mask64_get(const mask64 *m, size_t j) { return m->lane[j]; }
 static FQ_INLINE void mask64_to_bytes(uint8_t *to, mask64 m) { memcpy(to, m.lane, FQ_BLOCK); }
+static FQ_INLINE uint64_t mask64_to_word(mask64 m)
+{
+    uint64_t word = 0;
+    for (size_t j = 0; j < FQ_BLOCK; j++) {
+        word |= (uint64_t)m.lane[j] << j;
+    }
+    return word;
+}
+static FQ_INLINE mask64 mask64_from_word(uint64_t word)
+{
+    mask64 m;
+    for (size_t j = 0; j < FQ_BLOCK; j++) {
+        m.lane[j] = word >> j & 1;
+    }
+    return m;
+}
 static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
 {
     mask64 m;
@@ -64,16 +82,27 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
 FQ_SCALAR_WORDS(f32, float, fabsf, copysignf, 0x1p23f)
 FQ_SCALAR_WORDS(f64, double, fabs, copysign, 0x1p52)
 
+static FQ_INLINE void stream_done(void) {}
+
+/* One value is packed as it is stored; there is no storing past the cache. */
+#define FQ_SCALAR_STORES(type, elem)                                                                          \
+    typedef elem type##_packed;                                                                               \
+    static FQ_INLINE void store_##type(elem *to, elem v) { *to = v; }                                         \
+    static FQ_INLINE void stream_##type(elem *to, elem v) { *to = v; }
+
+FQ_SCALAR_STORES(f16, uint16_t)
+FQ_SCALAR_STORES(bf16, uint16_t)
+FQ_SCALAR_STORES(f32, float)
+FQ_SCALAR_STORES(f64, double)
+
 static FQ_INLINE float load_f32(const float *from) { return *from; }
-static FQ_INLINE void store_f32(float *to, float v) { *to = v; }
+static FQ_INLINE float pack_f32(float v) { return v; }
+static FQ_INLINE float no_minus_zero_f32(float v) { return v; } /* mul_plus_zero has seen to it */
 static FQ_INLINE double load_f64(const double *from) { return *from; }
-static FQ_INLINE void store_f64(double *to, double v) { *to = v; }
-
-/* A product of float32 or float64 that is not zero never becomes zero here: mul_plus_zero has seen to -0.0. */
-static FQ_INLINE void store_y_f32(float *to, float v) { store_f32(to, v); }
-static FQ_INLINE void store_y_f64(double *to, double v) { store_f64(to, v); }
-
-static FQ_INLINE uint16_t without_negative_zero(uint16_t v) { return v == 0x8000 ? 0 : v; }
+static FQ_INLINE double pack_f64(double v) { return v; }
+static FQ_INLINE double no_minus_zero_f64(double v) { return v; } /* mul_plus_zero has seen to it */
+static FQ_INLINE uint16_t no_minus_zero_f16(uint16_t v) { return v == 0x8000 ? 0 : v; }
+static FQ_INLINE uint16_t no_minus_zero_bf16(uint16_t v) { return v == 0x8000 ? 0 : v; }
 
 static FQ_INLINE float float_of_bits(uint32_t bits)
 {
@@ -100,7 +129,7 @@ static FQ_INLINE float load_f16(const uint16_t *from)
 
 /* Half to even. Below 2**-14 adding 0.5 shifts the bits that are lost out of the sum; above, half a unit less one
  * is added to the bits, and one more where the last kept bit is odd. */
-static FQ_INLINE uint16_t half_of_float(float v)
+static FQ_INLINE uint16_t pack_f16(float v)
 {
     const uint32_t bits = bits_of_float(v), size = bits & 0x7fffffff;
     const uint32_t subnormal = bits_of_float(float_of_bits(size) + 0.5f) - 0x3f000000;
@@ -109,17 +138,13 @@ static FQ_INLINE uint16_t half_of_float(float v)
     const uint32_t finite = size < 0x38800000 ? subnormal : normal;
     return (uint16_t)((bits >> 16 & 0x8000) | (size >= 0x47800000 ? special : finite));
 }
-static FQ_INLINE void store_f16(uint16_t *to, float v) { *to = half_of_float(v); }
-static FQ_INLINE void store_y_f16(uint16_t *to, float v) { *to = without_negative_zero(half_of_float(v)); }
 
 static FQ_INLINE float load_bf16(const uint16_t *from) { return float_of_bits((uint32_t)*from << 16); }
 
 /* Half to even. The NaNs that reach this have 16 low zeros, being bfloat16 or the processor's own. */
-static FQ_INLINE uint16_t bfloat_of_float(float v)
+static FQ_INLINE uint16_t pack_bf16(float v)
 {
     const uint32_t bits = bits_of_float(v);
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
-static FQ_INLINE void store_bf16(uint16_t *to, float v) { *to = bfloat_of_float(v); }
-static FQ_INLINE void store_y_bf16(uint16_t *to, float v) { *to = without_negative_zero(bfloat_of_float(v)); }
 #endif

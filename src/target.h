@@ -1,6 +1,8 @@
 /* Makes one target out of the words of a simd_*.h: the kernels for every element type and the table of them.
  *
  * The stub that includes this has opened its instruction set and included its simd_*.h. */
+#include "masks.h"
+
 #define ELEM f16
 #define elem_t uint16_t
 #define COMPUTE f32
@@ -27,6 +29,8 @@
     {                                                                                                       \
         [FQ_FAKE_QUANTIZE] = FQ_WAYS_OF(fake_quantize, type), [FQ_FORWARD] = FQ_WAYS_OF(forward, type),     \
         [FQ_BACKWARD] = {backward_##type}, [FQ_BACKWARD_RECOMPUTE] = FQ_WAYS_OF(recompute, type),           \
+        [FQ_FORWARD_PACKED] = FQ_WAYS_OF(forward_packed, type),                                             \
+        [FQ_BACKWARD_PACKED] = {backward_packed_##type},                                                    \
     }
 #define FQ_TARGET_TABLE(target)                                                                             \
     extern const fq_target fq_target_##target;                                                              \

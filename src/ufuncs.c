@@ -9,9 +9,9 @@
 
 #include "loops.h"
 
-enum { MAX_OPERANDS = 8, FIRST_PARAMETER_OF = 4 };
+enum { MAX_OPERANDS = 8 };
 
-/* An operand: 'v' has the type of x, 's' is the scale, 'i' an int64, 'b' a bool. */
+/* An operand: 'v' has the type of x, 's' is the scale, 'i' an int64, 'b' a bool mask, 'u' packed bits. */
 typedef struct {
     const char *name;
     fq_op op;
@@ -21,24 +21,35 @@ typedef struct {
     const char *const *labels; /* the inputs' names, for messages */
     int arrays[FQ_MAX_ARRAYS]; /* operands of the loop, in the order of fq_op */
     int scale;                 /* the operand that is the scale, or 0: no parameters */
+    const char *signature;     /* of a generalized ufunc, or NULL */
+    PyUFunc_ProcessCoreDimsFunc *core_dims;
 } ufunc_spec;
 
 static const char *const labels_x[] = {"x", "scale", "zero_point", "qmin", "qmax"};
 static const char *const labels_mask[] = {"dy", "mask"};
+static const char *const labels_bits[] = {"dy", "bits"};
 static const char *const labels_dy_x[] = {"dy", "x", "scale", "zero_point", "qmin", "qmax"};
 
-#define SPEC_FAKE_QUANTIZE(r) {"fake_quantize", FQ_FAKE_QUANTIZE, r, 5, 1, "vsiiiv", labels_x, {5, 0}, 1}
-#define SPEC_FORWARD(r) {"forward", FQ_FORWARD, r, 5, 2, "vsiiivb", labels_x, {5, 6, 0}, 1}
-#define SPEC_BACKWARD(r) {"backward", FQ_BACKWARD, r, 2, 1, "vbv", labels_mask, {2, 0, 1}, 0}
-#define SPEC_BACKWARD_RECOMPUTE(r) \
-    {"backward_recompute", FQ_BACKWARD_RECOMPUTE, r, 6, 1, "vvsiiiv", labels_dy_x, {6, 0, 1}, 2}
+static int forward_packed_dims(PyUFuncObject *ufunc, npy_intp *sizes);
+static int backward_packed_dims(PyUFuncObject *ufunc, npy_intp *sizes);
+
+#define SPECS(r)                                                                                              \
+    {                                                                                                         \
+        [FQ_FAKE_QUANTIZE] = {"fake_quantize", FQ_FAKE_QUANTIZE, r, 5, 1, "vsiiiv", labels_x, {5, 0}, 1,      \
+                              NULL, NULL},                                                                    \
+        [FQ_FORWARD] = {"forward", FQ_FORWARD, r, 5, 2, "vsiiivb", labels_x, {5, 6, 0}, 1, NULL, NULL},       \
+        [FQ_BACKWARD] = {"backward", FQ_BACKWARD, r, 2, 1, "vbv", labels_mask, {2, 0, 1}, 0, NULL, NULL},     \
+        [FQ_BACKWARD_RECOMPUTE] = {"backward_recompute", FQ_BACKWARD_RECOMPUTE, r, 6, 1, "vvsiiiv",           \
+                                   labels_dy_x, {6, 0, 1}, 2, NULL, NULL},                                    \
+        [FQ_FORWARD_PACKED] = {"forward_packed", FQ_FORWARD_PACKED, r, 5, 2, "vsiiivu", labels_x, {5, 6, 0},  \
+                               1, "(n),(s?),(z?),(),()->(n),(p)", forward_packed_dims},                       \
+        [FQ_BACKWARD_PACKED] = {"backward_packed", FQ_BACKWARD_PACKED, r, 2, 1, "vuv", labels_bits,           \
+                                {2, 0, 1}, 0, "(n),(p)->(n)", backward_packed_dims},                          \
+    }
 
 enum { ARITHMETICS = 2 }; /* x / scale, and x * (1 / scale) */
 
-static const ufunc_spec specs[ARITHMETICS][FQ_OPS] = {
-    {SPEC_FAKE_QUANTIZE(0), SPEC_FORWARD(0), SPEC_BACKWARD(0), SPEC_BACKWARD_RECOMPUTE(0)},
-    {SPEC_FAKE_QUANTIZE(1), SPEC_FORWARD(1), SPEC_BACKWARD(1), SPEC_BACKWARD_RECOMPUTE(1)},
-};
+static const ufunc_spec specs[ARITHMETICS][FQ_OPS] = {SPECS(0), SPECS(1)};
 
 /* The DType of each element type; bfloat16 is NULL where ml_dtypes is not installed. Borrowed from NumPy and
  * ml_dtypes, which never let go of theirs. */
@@ -74,63 +85,143 @@ static void raise_refused(fq_status status, const fq_values *bad, fq_type type)
     }
 }
 
-/* What NumPy calls: the loop of one ufunc for one type. It holds no GIL. */
-static int run(const ufunc_spec *spec, fq_type type, char *const *data, npy_intp n, const npy_intp *steps)
+static void set_array(fq_arrays *arrays, int a, char *data, npy_intp step, npy_intp row_step)
 {
-    fq_arrays arrays = {{NULL}, {0}};
-    fq_given given;
+    arrays->data[a] = data;
+    arrays->step[a] = step;
+    arrays->row_step[a] = row_step;
+}
+
+static int finish(fq_status status, const fq_values *bad, fq_type type)
+{
+    if (status == FQ_OK) {
+        return 0;
+    }
+    const PyGILState_STATE gil = PyGILState_Ensure();
+    raise_refused(status, bad, type);
+    PyGILState_Release(gil);
+    return -1;
+}
+
+/* What NumPy calls for a ufunc: one row. It holds no GIL. */
+static int run_row(const ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
+                   const npy_intp *steps)
+{
+    const fq_call call = {spec->op, type, spec->reciprocal};
+    fq_arrays arrays = {{NULL}, {0}, {0}};
+    fq_given given = {0};
     fq_values bad;
     for (int a = 0; a < FQ_MAX_ARRAYS; a++) {
-        arrays.data[a] = data[spec->arrays[a]];
-        arrays.step[a] = steps[spec->arrays[a]];
+        set_array(&arrays, a, data[spec->arrays[a]], steps[spec->arrays[a]], 0);
     }
     if (spec->scale) {
         char *const *d = data + spec->scale;
         const npy_intp *s = steps + spec->scale;
-        given = (fq_given){d[0], d[1], d[2], d[3], s[0], s[1], s[2], s[3]};
+        given = (fq_given){d[0], d[1], d[2], d[3], s[0], s[1], s[2], s[3], 0, 0, 0, 0};
     }
-    const fq_status status =
-        fq_loop(spec->op, type, spec->reciprocal, &arrays, (size_t)n, spec->scale ? &given : NULL, &bad);
-    if (status != FQ_OK) {
-        const PyGILState_STATE gil = PyGILState_Ensure();
-        raise_refused(status, &bad, type);
-        PyGILState_Release(gil);
+    return finish(fq_rows(&call, &arrays, 1, (size_t)dims[0], spec->scale ? &given : NULL, &bad), &bad, type);
+}
+
+/* What NumPy calls for forward_packed: rows of n. The steps of rows come first, then those along the core
+ * dimensions: n of x, s, z, n of y, p. An absent or repeated core dimension has step 0. */
+static int run_forward_packed(const ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
+                              const npy_intp *steps)
+{
+    const fq_call call = {spec->op, type, spec->reciprocal};
+    const npy_intp *core = steps + spec->nin + spec->nout;
+    const fq_given given = {data[1], data[2], data[3], data[4], core[1], core[2], 0, 0,
+                            steps[1], steps[2], steps[3], steps[4]};
+    fq_arrays arrays;
+    fq_values bad;
+    set_array(&arrays, 0, data[5], core[3], steps[5]);
+    set_array(&arrays, 1, data[6], core[4], steps[6]);
+    set_array(&arrays, 2, data[0], core[0], steps[0]);
+    return finish(fq_rows(&call, &arrays, (size_t)dims[0], (size_t)dims[1], &given, &bad), &bad, type);
+}
+
+/* The same for backward_packed: n of dy, p, n of dx. */
+static int run_backward_packed(const ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
+                               const npy_intp *steps)
+{
+    const fq_call call = {spec->op, type, spec->reciprocal};
+    const npy_intp *core = steps + spec->nin + spec->nout;
+    fq_arrays arrays;
+    fq_values bad;
+    set_array(&arrays, 0, data[2], core[2], steps[2]);
+    set_array(&arrays, 1, data[0], core[0], steps[0]);
+    set_array(&arrays, 2, data[1], core[1], steps[1]);
+    return finish(fq_rows(&call, &arrays, (size_t)dims[0], (size_t)dims[1], NULL, &bad), &bad, type);
+}
+
+/* The rows below: X(the runner, the operation) for every operation. */
+#define FOR_EACH_OP(X, ...)                                                                                   \
+    X(run_row, FQ_FAKE_QUANTIZE, __VA_ARGS__)                                                                 \
+    X(run_row, FQ_FORWARD, __VA_ARGS__)                                                                       \
+    X(run_row, FQ_BACKWARD, __VA_ARGS__)                                                                      \
+    X(run_row, FQ_BACKWARD_RECOMPUTE, __VA_ARGS__)                                                            \
+    X(run_forward_packed, FQ_FORWARD_PACKED, __VA_ARGS__)                                                     \
+    X(run_backward_packed, FQ_BACKWARD_PACKED, __VA_ARGS__)
+
+#define LOOP(runner, op, reciprocal, type)                                                                    \
+    static int loop_##op##_##reciprocal##_##type(PyArrayMethod_Context *Py_UNUSED(context), char *const *data, \
+                                                 const npy_intp *dims, const npy_intp *steps,                 \
+                                                 NpyAuxData *Py_UNUSED(auxiliary))                            \
+    {                                                                                                         \
+        return runner(&specs[reciprocal][op], type, data, dims, steps);                                       \
+    }
+FOR_EACH_OP(LOOP, 0, FQ_F16)
+FOR_EACH_OP(LOOP, 0, FQ_BF16)
+FOR_EACH_OP(LOOP, 0, FQ_F32)
+FOR_EACH_OP(LOOP, 0, FQ_F64)
+FOR_EACH_OP(LOOP, 1, FQ_F16)
+FOR_EACH_OP(LOOP, 1, FQ_BF16)
+FOR_EACH_OP(LOOP, 1, FQ_F32)
+FOR_EACH_OP(LOOP, 1, FQ_F64)
+
+#define ENTRY(runner, op, reciprocal, type) [op] = loop_##op##_##reciprocal##_##type,
+#define ENTRIES(reciprocal)                                                                                   \
+    {                                                                                                         \
+        [FQ_F16] = {FOR_EACH_OP(ENTRY, reciprocal, FQ_F16)},                                                  \
+        [FQ_BF16] = {FOR_EACH_OP(ENTRY, reciprocal, FQ_BF16)},                                                \
+        [FQ_F32] = {FOR_EACH_OP(ENTRY, reciprocal, FQ_F32)},                                                  \
+        [FQ_F64] = {FOR_EACH_OP(ENTRY, reciprocal, FQ_F64)},                                                  \
+    }
+static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_TYPES][FQ_OPS] = {ENTRIES(0), ENTRIES(1)};
+
+/* sizes: n, s, z, p; p is -1 where no output was given. */
+static int forward_packed_dims(PyUFuncObject *Py_UNUSED(ufunc), npy_intp *sizes)
+{
+    const npy_intp n = sizes[0], bytes = n / 8 + (n % 8 != 0);
+    static const char *const labels[] = {"", "scale", "zero_point"};
+    for (int i = 1; i <= 2; i++) {
+        if (sizes[i] != 1 && sizes[i] != n) {
+            PyErr_Format(PyExc_ValueError,
+                         "operands could not be broadcast together: the last axis of %s must be 1 or that of x, "
+                         "%zd, got %zd",
+                         labels[i], (Py_ssize_t)n, (Py_ssize_t)sizes[i]);
+            return -1;
+        }
+    }
+    if (sizes[3] != -1 && sizes[3] != bytes) {
+        PyErr_Format(PyExc_ValueError, "the last axis of bits must be %zd for %zd elements, got %zd",
+                     (Py_ssize_t)bytes, (Py_ssize_t)n, (Py_ssize_t)sizes[3]);
+        return -1;
+    }
+    sizes[3] = bytes;
+    return 0;
+}
+
+/* sizes: n, p. */
+static int backward_packed_dims(PyUFuncObject *Py_UNUSED(ufunc), npy_intp *sizes)
+{
+    const npy_intp n = sizes[0], bytes = n / 8 + (n % 8 != 0);
+    if (sizes[1] != bytes) {
+        PyErr_Format(PyExc_ValueError, "the last axis of bits must be %zd for %zd elements, got %zd",
+                     (Py_ssize_t)bytes, (Py_ssize_t)n, (Py_ssize_t)sizes[1]);
         return -1;
     }
     return 0;
 }
-
-#define LOOP(op, reciprocal, type)                                                                            \
-    static int loop_##op##_##reciprocal##_##type(PyArrayMethod_Context *Py_UNUSED(context), char *const *data, \
-                                                 const npy_intp *n, const npy_intp *steps,                    \
-                                                 NpyAuxData *Py_UNUSED(auxiliary))                            \
-    {                                                                                                         \
-        return run(&specs[reciprocal][op], type, data, n[0], steps);                                          \
-    }
-#define LOOPS_OF_TYPES(op, reciprocal)                                                                        \
-    LOOP(op, reciprocal, FQ_F16)                                                                              \
-    LOOP(op, reciprocal, FQ_BF16)                                                                             \
-    LOOP(op, reciprocal, FQ_F32)                                                                              \
-    LOOP(op, reciprocal, FQ_F64)
-#define LOOPS(reciprocal)                                                                                     \
-    LOOPS_OF_TYPES(FQ_FAKE_QUANTIZE, reciprocal)                                                              \
-    LOOPS_OF_TYPES(FQ_FORWARD, reciprocal)                                                                    \
-    LOOPS_OF_TYPES(FQ_BACKWARD, reciprocal)                                                                   \
-    LOOPS_OF_TYPES(FQ_BACKWARD_RECOMPUTE, reciprocal)
-LOOPS(0)
-LOOPS(1)
-
-#define ROW_OF_TYPES(op, reciprocal)                                                                          \
-    {                                                                                                         \
-        loop_##op##_##reciprocal##_FQ_F16, loop_##op##_##reciprocal##_FQ_BF16,                                \
-            loop_##op##_##reciprocal##_FQ_F32, loop_##op##_##reciprocal##_FQ_F64                              \
-    }
-#define ROWS(reciprocal)                                                                                      \
-    {                                                                                                         \
-        ROW_OF_TYPES(FQ_FAKE_QUANTIZE, reciprocal), ROW_OF_TYPES(FQ_FORWARD, reciprocal),                     \
-            ROW_OF_TYPES(FQ_BACKWARD, reciprocal), ROW_OF_TYPES(FQ_BACKWARD_RECOMPUTE, reciprocal)            \
-    }
-static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_OPS][FQ_TYPES] = {ROWS(0), ROWS(1)};
 
 static const ufunc_spec *spec_of(PyObject *ufunc)
 {
@@ -150,6 +241,7 @@ static PyArray_DTypeMeta *dtype_of_kind(char kind, fq_type type)
     case 'v': return dtype_of[type];
     case 's': return type == FQ_F64 ? &PyArray_DoubleDType : &PyArray_FloatDType;
     case 'i': return &PyArray_Int64DType;
+    case 'u': return &PyArray_UInt8DType;
     default: return &PyArray_BoolDType;
     }
 }
@@ -161,11 +253,14 @@ static int refuse(const char *label, const char *accepted, PyArray_DTypeMeta *gi
     return -1;
 }
 
-/* A Python number has no singleton; it is int, float or complex. */
+/* A Python number has no singleton; it is int, float or complex. A mask is never cast. */
 static int accepts(char kind, fq_type type, PyArray_DTypeMeta *given)
 {
+    if (kind == 'b' || kind == 'u') {
+        return given == dtype_of_kind(kind, type);
+    }
     if (given == &PyArray_PyLongDType) {
-        return kind != 'b';
+        return 1;
     }
     if (given == &PyArray_PyFloatDType) {
         return kind == 's';
@@ -173,8 +268,7 @@ static int accepts(char kind, fq_type type, PyArray_DTypeMeta *given)
     if (given == &PyArray_PyComplexDType || given->singleton == NULL) {
         return 0;
     }
-    return PyArray_CanCastTypeTo(given->singleton, dtype_of_kind(kind, type)->singleton,
-                                 kind == 'b' ? NPY_SAFE_CASTING : NPY_SAME_KIND_CASTING);
+    return PyArray_CanCastTypeTo(given->singleton, dtype_of_kind(kind, type)->singleton, NPY_SAME_KIND_CASTING);
 }
 
 /* The element type of the call, from x or dy, or both where they agree; a Python float takes the other's. */
@@ -204,6 +298,16 @@ static int find_type(const ufunc_spec *spec, PyArray_DTypeMeta *const given[])
     return found < 0 ? FQ_F64 : found;
 }
 
+static const char *accepted(char kind)
+{
+    switch (kind) {
+    case 's': return "a real number or an array of them";
+    case 'i': return "an integer or an array of them";
+    case 'u': return "an array of uint8, as forward_packed gives it";
+    default: return "an array of bool";
+    }
+}
+
 static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DTypeMeta *const signature[],
                    PyArray_DTypeMeta *loop[])
 {
@@ -215,11 +319,7 @@ static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DT
     for (int i = 0; i < spec->nin; i++) {
         const char kind = spec->kinds[i];
         if (kind != 'v' && !accepts(kind, (fq_type)type, given[i])) {
-            return refuse(spec->labels[i],
-                          kind == 's'   ? "a real number or an array of them"
-                          : kind == 'i' ? "an integer or an array of them"
-                                        : "an array of bool",
-                          given[i]);
+            return refuse(spec->labels[i], accepted(kind), given[i]);
         }
     }
     for (int i = 0; i < spec->nin + spec->nout; i++) {
@@ -239,7 +339,7 @@ static int add_loops(PyObject *ufunc, const ufunc_spec *spec)
         for (int i = 0; i < spec->nin + spec->nout; i++) {
             dtypes[i] = dtype_of_kind(spec->kinds[i], (fq_type)type);
         }
-        PyType_Slot slots[] = {{NPY_METH_strided_loop, (void *)loops[spec->reciprocal][spec->op][type]}, {0, NULL}};
+        PyType_Slot slots[] = {{NPY_METH_strided_loop, (void *)loops[spec->reciprocal][type][spec->op]}, {0, NULL}};
         PyArrayMethod_Spec method = {.name = spec->name,
                                      .nin = spec->nin,
                                      .nout = spec->nout,
@@ -273,12 +373,13 @@ static int add_promoter(PyObject *ufunc, const ufunc_spec *spec)
 
 static PyObject *make_ufunc(const ufunc_spec *spec)
 {
-    PyObject *ufunc = PyUFunc_FromFuncAndData(NULL, NULL, NULL, 0, spec->nin, spec->nout, PyUFunc_None, spec->name,
-                                              NULL, 0);
+    PyObject *ufunc = PyUFunc_FromFuncAndDataAndSignature(NULL, NULL, NULL, 0, spec->nin, spec->nout, PyUFunc_None,
+                                                          spec->name, NULL, 0, spec->signature);
     if (ufunc == NULL || add_loops(ufunc, spec) < 0 || add_promoter(ufunc, spec) < 0) {
         Py_XDECREF(ufunc);
         return NULL;
     }
+    ((PyUFuncObject *)ufunc)->process_core_dims_func = spec->core_dims;
     return ufunc;
 }
 

@@ -1,0 +1,49 @@
+"""The command line: ``python -m fq COMMAND``."""
+
+import argparse
+import sys
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells an error in one line, without the usage."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def _add_demo(commands):
+    parser = commands.add_parser("demo", help="train a small network with fake quantization and print what it cost")
+    parser.add_argument("--bits", type=int, nargs="+", default=[8, 4, 3, 2], help="1 to 16 each (default: 8 4 3 2)")
+    parser.add_argument("--epochs", type=int, default=60, help="in float, then again at each number of bits (60)")
+    parser.add_argument("--seed", type=int, default=0, help="gives the same accuracies every time (0)")
+    parser.add_argument("--data", metavar="FILE.npz", help="your own X and y (default: scikit-learn's digits)")
+    parser.add_argument("--plot", metavar="FILE", help="draw the staircase and the accuracies: .png, .pdf or .svg")
+    parser.set_defaults(run=_demo, parser=parser)
+
+
+def _demo(args):
+    from fq import demo
+
+    try:
+        demo.run(args.bits, args.epochs, args.seed, args.data, args.plot)
+    except demo.InputError as error:
+        args.parser.error(str(error))
+
+
+_COMMANDS = [_add_demo]
+
+
+def main(argv=None):
+    parser = _Parser(prog="python -m fq", description="Fake quantization for NumPy arrays.")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for add in _COMMANDS:
+        add(commands)
+    args = parser.parse_args(argv)
+    if "run" not in args:
+        parser.print_help(sys.stderr)
+        return 2
+    return args.run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+/* The vocabulary over AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, masks as 64-bit words. */
+#ifndef FQ_SIMD_AVX512_H
+#define FQ_SIMD_AVX512_H
+
+#include <immintrin.h>
+
+#include "simd_words.h"
+
+#define FQ_HAS_FMA 1
+#define FQ_CAN_STREAM 1
+#define FQ_HAS_PARTS 1 /* masked loads and stores: load_part and store_part */
+
+static FQ_INLINE void mask64_to_bytes(uint8_t *to, mask64 m)
+{
+    _mm512_storeu_si512(to, _mm512_maskz_set1_epi8(m, 1));
+}
+static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
+{
+    __m512i v = _mm512_loadu_si512(from);
+    return _mm512_test_epi8_mask(v, v);
+}
+static FQ_INLINE void stream_done(void) { _mm_sfence(); }
+
+typedef __m512 f32_vec;
+enum { f32_LANES = 16 };
+static FQ_INLINE f32_vec f32_set(double v) { return _mm512_set1_ps((float)v); }
+static FQ_INLINE f32_vec f32_read(const void *array, size_t i) { return _mm512_loadu_ps((const float *)array + i); }
+static FQ_INLINE f32_vec f32_mul(f32_vec a, f32_vec b) { return _mm512_mul_ps(a, b); }
+static FQ_INLINE f32_vec f32_div(f32_vec a, f32_vec b) { return _mm512_div_ps(a, b); }
+static FQ_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return _mm512_fmadd_ps(a, b, c); }
+static FQ_INLINE f32_vec f32_fnma(f32_vec a, f32_vec b, f32_vec c) { return _mm512_fnmadd_ps(a, b, c); }
+static FQ_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return _mm512_min_ps(a, b); }
+static FQ_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return _mm512_max_ps(a, b); }
+static FQ_INLINE f32_vec f32_mul_plus_zero(f32_vec a, f32_vec b) { return f32_fma(a, b, _mm512_setzero_ps()); }
+/* The smaller magnitude with v's sign. For a NaN it is the limit; the remainder brings the NaN back. */
+static FQ_INLINE f32_vec f32_limit(f32_vec v) { return _mm512_range_ps(v, _mm512_set1_ps(0x1p30f), 2); }
+static FQ_INLINE f32_vec f32_rint(f32_vec v)
+{
+    return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+static FQ_INLINE f32_vec f32_ones(unsigned lanes)
+{
+    return _mm512_maskz_mov_ps((__mmask16)lanes, _mm512_set1_ps(1.0f));
+}
+
+typedef __m512d f64_vec;
+enum { f64_LANES = 8 };
+static FQ_INLINE f64_vec f64_set(double v) { return _mm512_set1_pd(v); }
+static FQ_INLINE f64_vec f64_read(const void *array, size_t i) { return _mm512_loadu_pd((const double *)array + i); }
+static FQ_INLINE f64_vec f64_mul(f64_vec a, f64_vec b) { return _mm512_mul_pd(a, b); }
+static FQ_INLINE f64_vec f64_div(f64_vec a, f64_vec b) { return _mm512_div_pd(a, b); }
+static FQ_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return _mm512_fmadd_pd(a, b, c); }
+static FQ_INLINE f64_vec f64_fnma(f64_vec a, f64_vec b, f64_vec c) { return _mm512_fnmadd_pd(a, b, c); }
+static FQ_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm512_min_pd(a, b); }
+static FQ_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return _mm512_max_pd(a, b); }
+static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fma(a, b, _mm512_setzero_pd()); }
+static FQ_INLINE f64_vec f64_limit(f64_vec v) { return _mm512_range_pd(v, _mm512_set1_pd(0x1p60), 2); }
+static FQ_INLINE f64_vec f64_rint(f64_vec v)
+{
+    return _mm512_roundscale_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+static FQ_INLINE f64_vec f64_ones(unsigned lanes)
+{
+    return _mm512_maskz_mov_pd((__mmask8)lanes, _mm512_set1_pd(1.0));
+}
+
+static FQ_INLINE f32_vec load_f32(const float *from) { return _mm512_loadu_ps(from); }
+typedef __m512 f32_packed;
+static FQ_INLINE f32_packed pack_f32(f32_vec v) { return v; }
+static FQ_INLINE f32_packed no_minus_zero_f32(f32_packed v) { return v; } /* mul_plus_zero has seen to it */
+static FQ_INLINE void store_f32(float *to, f32_packed v) { _mm512_storeu_ps(to, v); }
+static FQ_INLINE void stream_f32(float *to, f32_packed v) { _mm512_stream_ps(to, v); }
+
+static FQ_INLINE f64_vec load_f64(const double *from) { return _mm512_loadu_pd(from); }
+typedef __m512d f64_packed;
+static FQ_INLINE f64_packed pack_f64(f64_vec v) { return v; }
+static FQ_INLINE f64_packed no_minus_zero_f64(f64_packed v) { return v; } /* mul_plus_zero has seen to it */
+static FQ_INLINE void store_f64(double *to, f64_packed v) { _mm512_storeu_pd(to, v); }
+static FQ_INLINE void stream_f64(double *to, f64_packed v) { _mm512_stream_pd(to, v); }
+
+static FQ_INLINE __m256i load_16_bits(const uint16_t *from)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)from);
+}
+static FQ_INLINE void store_16_bits(uint16_t *to, __m256i v) { _mm256_storeu_si256((__m256i *)(void *)to, v); }
+static FQ_INLINE void stream_16_bits(uint16_t *to, __m256i v) { _mm256_stream_si256((__m256i *)(void *)to, v); }
+static FQ_INLINE __m256i no_minus_zero_16_bits(__m256i v)
+{
+    return _mm256_maskz_mov_epi16(_mm256_cmpneq_epi16_mask(v, _mm256_set1_epi16(-0x8000)), v);
+}
+
+static FQ_INLINE f32_vec unpack_f16(__m256i v) { return _mm512_cvtph_ps(v); }
+static FQ_INLINE f32_vec load_f16(const uint16_t *from) { return unpack_f16(load_16_bits(from)); }
+typedef __m256i f16_packed;
+static FQ_INLINE f16_packed pack_f16(f32_vec v)
+{
+    return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+static FQ_INLINE f16_packed no_minus_zero_f16(f16_packed v) { return no_minus_zero_16_bits(v); }
+static FQ_INLINE void store_f16(uint16_t *to, f16_packed v) { store_16_bits(to, v); }
+static FQ_INLINE void stream_f16(uint16_t *to, f16_packed v) { stream_16_bits(to, v); }
+
+static FQ_INLINE f32_vec unpack_bf16(__m256i v)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+}
+static FQ_INLINE f32_vec load_bf16(const uint16_t *from) { return unpack_bf16(load_16_bits(from)); }
+typedef __m256i bf16_packed;
+/* Half to even. The NaNs that reach this have 16 low zeros, being bfloat16 or the processor's own. */
+static FQ_INLINE bf16_packed pack_bf16(f32_vec v)
+{
+    __m512i bits = _mm512_castps_si512(v);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16));
+}
+static FQ_INLINE bf16_packed no_minus_zero_bf16(bf16_packed v) { return no_minus_zero_16_bits(v); }
+static FQ_INLINE void store_bf16(uint16_t *to, bf16_packed v) { store_16_bits(to, v); }
+static FQ_INLINE void stream_bf16(uint16_t *to, bf16_packed v) { stream_16_bits(to, v); }
+
+/* The first `count` lanes; the others are 0, and are not touched in memory. */
+static FQ_INLINE __mmask16 first(size_t count) { return (__mmask16)((1u << count) - 1); }
+
+static FQ_INLINE f32_vec load_part_f32(const float *from, size_t count)
+{
+    return _mm512_maskz_loadu_ps(first(count), from);
+}
+static FQ_INLINE void store_part_f32(float *to, f32_packed v, size_t count)
+{
+    _mm512_mask_storeu_ps(to, first(count), v);
+}
+static FQ_INLINE f64_vec load_part_f64(const double *from, size_t count)
+{
+    return _mm512_maskz_loadu_pd((__mmask8)first(count), from);
+}
+static FQ_INLINE void store_part_f64(double *to, f64_packed v, size_t count)
+{
+    _mm512_mask_storeu_pd(to, (__mmask8)first(count), v);
+}
+static FQ_INLINE f32_vec load_part_f16(const uint16_t *from, size_t count)
+{
+    return unpack_f16(_mm256_maskz_loadu_epi16(first(count), from));
+}
+static FQ_INLINE void store_part_f16(uint16_t *to, f16_packed v, size_t count)
+{
+    _mm256_mask_storeu_epi16(to, first(count), v);
+}
+static FQ_INLINE f32_vec load_part_bf16(const uint16_t *from, size_t count)
+{
+    return unpack_bf16(_mm256_maskz_loadu_epi16(first(count), from));
+}
+static FQ_INLINE void store_part_bf16(uint16_t *to, bf16_packed v, size_t count)
+{
+    _mm256_mask_storeu_epi16(to, first(count), v);
+}
+#endif

@@ -1,0 +1,18 @@
+/* What the SIMD targets share: the mask of 64 lanes is a 64-bit word, and loops over lanes are left as they are. */
+#ifndef FQ_SIMD_WORDS_H
+#define FQ_SIMD_WORDS_H
+
+#include "fq.h"
+
+#define FQ_INLINE inline __attribute__((always_inline))
+#define FQ_LANES_LOOP
+
+typedef uint64_t mask64;
+
+static FQ_INLINE mask64 mask64_none(void) { return 0; }
+static FQ_INLINE void mask64_put(mask64 *m, size_t j, unsigned lanes) { *m |= (mask64)lanes << j; }
+static FQ_INLINE unsigned mask64_get(const mask64 *m, size_t j) { return (unsigned)(*m >> j); }
+static FQ_INLINE uint64_t mask64_to_word(mask64 m) { return m; }
+static FQ_INLINE mask64 mask64_from_word(uint64_t word) { return word; }
+
+#endif

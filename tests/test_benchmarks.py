@@ -1,0 +1,161 @@
+"""The benchmarks run, report every cell that was asked for, and time the same work in every library."""
+
+import importlib
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fq
+from fq import _core
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES, TYPES = [1000, 4096], ["float16", "float32", "float64"]
+PEERS = ["NumPy formula", "PyTorch eager", "torch.compile", "JAX", "numba", "ONNX Runtime", "OpenVINO"]
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Imports a module of the benchmarks, which no wheel has."""
+    if not (ROOT / "benchmarks").is_dir():
+        pytest.skip("the benchmarks are only in the checkout")
+    monkeypatch.syspath_prepend(ROOT)
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
+
+
+def main(module, *arguments):
+    return module("__main__").main([str(argument) for argument in arguments])
+
+
+def test_every_cell_of_the_grid_is_reported(module, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    threads, targets = [1, 2], _core.targets()
+    grid = ["--sizes", *SIZES, "--types", *TYPES, "--targets", *targets, "--threads", *threads, "--rounds", 2]
+    assert main(module, "--quick", "--out", tmp_path, *grid) == 0
+    result = json.loads((tmp_path / "results.json").read_text())
+    rows = [row for row in result["rows"] if row["section"] == "grid"]
+    functions = [f"fq.{name}" for name in module("sections").FUNCTIONS]
+    expected = set(product(SIZES, TYPES, functions, targets, threads))
+    expected |= set(product(SIZES, TYPES, ["np.copyto"], [None], [1]))
+    assert {tuple(r[k] for k in ("elements", "type", "function", "target", "threads")) for r in rows} == expected
+    assert len(rows) == len(expected)
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "results.md").read_text().strip() == capsys.readouterr().out.strip()
+
+
+def test_speeds_are_relative_to_the_copy_and_the_forward_of_the_same_cell(module, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert main(module, "--quick", "--out", tmp_path) == 0
+    result = json.loads((tmp_path / "results.json").read_text())
+    for row in result["rows"]:
+        cell = [r for r in result["rows"] if all(r[k] == row[k] for k in ("section", "type", "shape"))]
+        (copy,) = (r for r in cell if r["function"] == "np.copyto")
+        (forward,) = (r for r in cell if r["function"] == "fq.forward")
+        assert 0 < row["min_us"] <= row["median_us"] <= row["max_us"]
+        assert row["relative_to_copy"] == copy["median_us"] / row["median_us"]
+        assert row["relative_to_forward"] == forward["median_us"] / row["median_us"]
+        assert row["giga_elements_per_s"] == pytest.approx(row["elements"] / row["median_us"] / 1000)
+
+
+def test_candidates_take_turns_in_changing_order(module):
+    timing, order = module("timing"), []
+    candidates = [timing.Candidate(name, lambda name=name: order.append(name)) for name in "abc"]
+    timing.interleave(candidates, rounds=3, calls=1)
+    assert "".join(order) == "abc" + "abc" + "acb" + "cab"
+
+
+def test_the_settings_are_put_back(module):
+    before = _core.target(), fq.get_num_threads()
+    assert main(module, "--quick", "--rounds", 1, "--sizes", 8, "--targets", _core.targets()[-1], "--threads", 2) == 0
+    assert (_core.target(), fq.get_num_threads()) == before
+
+
+def test_a_function_that_fq_lacks_is_noted(module, monkeypatch, capsys):
+    monkeypatch.delattr(fq, "forward_packed")
+    assert main(module, "--quick", "--rounds", 1, "--sizes", 8, "--functions", "forward", "forward_packed") == 0
+    assert "- fq.forward_packed: this fq does not have it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sizes", "big"], "not a size: 'big'"),
+        (["--sizes", "0"], "not a size: '0'"),
+        (["--sizes", "K"], "not a size: 'K'"),
+        (["--types", "int8"], "invalid choice: 'int8'"),
+        (["--functions", "sideways"], "invalid choice: 'sideways'"),
+        (["--targets", "abacus"], "invalid choice: 'abacus'"),
+        (["--threads", "0"], "not a positive integer: '0'"),
+        (["--rounds", "-1"], "--rounds"),
+        (["--out", __file__], "--out"),
+        (["--sideways"], "unrecognized arguments: --sideways"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and value[0] != "--out" else None,
+)
+def test_a_bad_argument_is_one_line_and_exit_code_2(module, capsys, arguments, message):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(SystemExit) as stopped:
+        main(module, *arguments)
+    captured = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert message in captured.err
+
+
+def test_sizes_are_read_in_powers_of_two(module):
+    size = module("__main__").size
+    assert [size(text) for text in ("100", "64K", "64Ki", "1M", "2m")] == [100, 65536, 65536, 2**20, 2**21]
+
+
+def away_from_ties(shape):
+    """Values near every level, in range and out, none near the middle between two."""
+    offsets = np.random.default_rng(3).uniform(-0.4, 0.4, shape)
+    return ((np.resize(np.arange(-160, 160), shape) + offsets) * 0.05).astype(np.float32)
+
+
+def built(module, name, *arguments):
+    peer = module("peers").build(name, *arguments)
+    if isinstance(peer, str):
+        assert name != "NumPy formula", peer
+        pytest.skip(peer)
+    return peer.results(peer.call()), peer.gives
+
+
+@pytest.mark.filterwarnings("ignore")  # the warnings of other libraries are not ours
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_does_the_same_work(module, name):
+    peers = module("peers")
+    x = away_from_ties(1000)
+    expected_y, expected_mask = fq.reference.forward(x, *peers.GRID)
+    (y, mask), gives = built(module, name, x, peers.ALL_THREADS if name == "JAX" else 1)
+    np.testing.assert_allclose(y, expected_y, rtol=1e-6, atol=1e-6)
+    assert (mask is None) == (gives == "y only")
+    if mask is not None:
+        np.testing.assert_array_equal(mask, expected_mask)
+
+
+def test_the_peer_per_channel_does_the_same_work(module):
+    x = away_from_ties((4, 3, 80))
+    scale, zero_point = np.float32([0.05, 0.1, 0.025]), np.array([0, 1, -2])
+    columns = scale[:, None], zero_point[:, None]
+    expected_y, expected_mask = fq.reciprocal.forward(x, *columns, -128, 127)
+    (y, mask), _ = built(module, "PyTorch eager per channel", x, 1, scale, zero_point, 1)
+    np.testing.assert_array_equal(y, expected_y)
+    np.testing.assert_array_equal(mask, expected_mask)
+
+
+def test_a_peer_that_fails_is_a_line(module, monkeypatch):
+    peers = module("peers")
+
+    def failing(x, threads):
+        raise RuntimeError("no compiler\nand a long trace")
+
+    monkeypatch.setitem(peers.ADAPTERS, "numba", failing)
+    assert peers.build("numba", np.zeros(3, np.float32), 1) == "numba, 1 thread: absent: no compiler"
+    monkeypatch.setitem(peers.ADAPTERS, "numba", lambda x, threads: importlib.import_module("no_such_library"))
+    assert peers.build("numba", np.zeros(3, np.float32), 2) == (
+        "numba, 2 threads: absent: no_such_library is not installed"
+    )
