@@ -170,7 +170,7 @@ static FQ_INLINE void E(quantize)(elem_t *y, void *mask, const elem_t *x, size_t
             break;
         }
         for (; n - i >= FQ_BLOCK; i += FQ_BLOCK) {
-            write_block(&w, E(quantize_block)(y, x, FQ_BLOCK, l, p, i, way, stream), kind);
+            write_block(&w, E(quantize_block)(y, x, FQ_BLOCK, l, p, i, way, stream), kind, !stream);
         }
         part = n - i;
     }

@@ -4,20 +4,43 @@
 
 #include <immintrin.h>
 
+#define FQ_OWN_MASK64
 #include "simd_words.h"
 
 #define FQ_HAS_FMA 1
 #define FQ_CAN_STREAM 1
 #define FQ_HAS_PARTS 1 /* masked loads and stores: load_part and store_part */
 
+/* Mask registers: a round through the general ones would cost the ports that the arithmetic needs. */
+typedef struct {
+    __mmask16 part[4];
+} mask64;
+
+static FQ_INLINE mask64 mask64_none(void) { return (mask64){{0}}; }
+static FQ_INLINE void mask64_put(mask64 *m, size_t j, unsigned lanes)
+{
+    m->part[j / 16] = (__mmask16)(j % 16 == 0 ? lanes : m->part[j / 16] | lanes << j % 16);
+}
+static FQ_INLINE unsigned mask64_get(const mask64 *m, size_t j) { return (unsigned)m->part[j / 16] >> j % 16; }
+static FQ_INLINE uint64_t mask64_to_word(mask64 m)
+{
+    const __mmask32 low = _mm512_kunpackw(m.part[1], m.part[0]), high = _mm512_kunpackw(m.part[3], m.part[2]);
+    return _mm512_kunpackd(high, low);
+}
+static FQ_INLINE mask64 mask64_from_word(uint64_t word)
+{
+    return (mask64){{(__mmask16)word, (__mmask16)(word >> 16), (__mmask16)(word >> 32), (__mmask16)(word >> 48)}};
+}
 static FQ_INLINE void mask64_to_bytes(uint8_t *to, mask64 m)
 {
-    _mm512_storeu_si512(to, _mm512_maskz_set1_epi8(m, 1));
+    for (int i = 0; i < 4; i++) {
+        _mm_storeu_si128((__m128i *)(void *)(to + 16 * i), _mm_maskz_set1_epi8(m.part[i], 1));
+    }
 }
 static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
 {
     __m512i v = _mm512_loadu_si512(from);
-    return _mm512_test_epi8_mask(v, v);
+    return mask64_from_word(_mm512_test_epi8_mask(v, v));
 }
 static FQ_INLINE void stream_done(void) { _mm_sfence(); }
 

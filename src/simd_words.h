@@ -1,4 +1,5 @@
-/* What the SIMD targets share: the mask of 64 lanes is a 64-bit word, and loops over lanes are left as they are. */
+/* What the SIMD targets share: loops over lanes are left as they are, and a mask of 64 lanes is a 64-bit word,
+ * unless the target has FQ_OWN_MASK64. */
 #ifndef FQ_SIMD_WORDS_H
 #define FQ_SIMD_WORDS_H
 
@@ -7,6 +8,7 @@
 #define FQ_INLINE inline __attribute__((always_inline))
 #define FQ_LANES_LOOP
 
+#ifndef FQ_OWN_MASK64
 typedef uint64_t mask64;
 
 static FQ_INLINE mask64 mask64_none(void) { return 0; }
@@ -14,5 +16,6 @@ static FQ_INLINE void mask64_put(mask64 *m, size_t j, unsigned lanes) { *m |= (m
 static FQ_INLINE unsigned mask64_get(const mask64 *m, size_t j) { return (unsigned)(*m >> j); }
 static FQ_INLINE uint64_t mask64_to_word(mask64 m) { return m; }
 static FQ_INLINE mask64 mask64_from_word(uint64_t word) { return word; }
+#endif
 
 #endif
