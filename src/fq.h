@@ -40,9 +40,31 @@ typedef struct {
 /* data: the outputs, then the inputs, in the order of fq_op. */
 typedef void fq_kernel(char *const *data, size_t n, const fq_params *p);
 
+enum { FQ_CHUNK = 256 }; /* elements for which parameters of their own are made at a time */
+
+/* An element each, padded to whole vectors. */
+typedef union {
+    struct {
+        float scale[FQ_CHUNK], inv[FQ_CHUNK], lo[FQ_CHUNK], hi[FQ_CHUNK];
+    } f32;
+    struct {
+        double scale[FQ_CHUNK], inv[FQ_CHUNK], lo[FQ_CHUNK], hi[FQ_CHUNK];
+    } f64;
+} fq_each;
+
+/* The parameters as given, without gaps: scale is of float, or double for float64. */
+typedef struct {
+    const void *scale;
+    const int64_t *zero_point, *qmin, *qmax;
+} fq_contiguous;
+
+/* Makes *each from n <= FQ_CHUNK sets; not 0 if one of them is refused. */
+typedef int fq_make_each(fq_each *each, const fq_contiguous *given, size_t n, int reciprocal);
+
 typedef struct {
     const char *name;
     fq_kernel *kernel[FQ_TYPES][FQ_OPS][FQ_WAYS];
+    fq_make_each *make_each[2]; /* in float32, in float64 */
 } fq_target;
 
 #endif

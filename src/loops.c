@@ -1,11 +1,10 @@
 /* Picks the kernels of a call: straight over contiguous data, or chunk by chunk through a buffer. */
 #include "loops.h"
 
-#include <string.h>
-
 #include "cache.h"
 #include "dispatch.h"
 #include "fpflags.h"
+#include "strided.h"
 #include "threads.h"
 
 enum {
@@ -78,21 +77,6 @@ static int is_one_row(const fq_arrays *arrays, const op_shape *shape, fq_type ty
     return 1;
 }
 
-#define FQ_COPY_AS(type)                                                                                     \
-    for (size_t i = 0; i < n; i++, to += to_step, from += from_step) {                                       \
-        memcpy(to, from, sizeof(type));                                                                      \
-    }
-
-static void copy_strided(char *to, ptrdiff_t to_step, const char *from, ptrdiff_t from_step, size_t size, size_t n)
-{
-    switch (size) {
-    case 1: FQ_COPY_AS(uint8_t) break;
-    case 2: FQ_COPY_AS(uint16_t) break;
-    case 4: FQ_COPY_AS(uint32_t) break;
-    default: FQ_COPY_AS(uint64_t) break;
-    }
-}
-
 /* Elements [from, from + n) of a row; n <= FQ_CHUNK, from a multiple of FQ_CHUNK, and params those of the chunk.
  * Arrays that are not contiguous go through a buffer. */
 static void run_chunk(const job *j, size_t row, size_t from, size_t n, const fq_params *params)
@@ -107,7 +91,7 @@ static void run_chunk(const job *j, size_t row, size_t from, size_t n, const fq_
         if (!is_contiguous(j->arrays, j->shape, j->type, a, n)) {
             data[a] = buffer[a];
             if (a >= j->shape->outputs) {
-                copy_strided(buffer[a], (ptrdiff_t)size, start[a], step, size, items_of(j->shape, a, n));
+                fq_copy_strided(buffer[a], (ptrdiff_t)size, start[a], step, size, items_of(j->shape, a, n));
             }
         }
     }
@@ -115,7 +99,7 @@ static void run_chunk(const job *j, size_t row, size_t from, size_t n, const fq_
     for (int a = 0; a < j->shape->outputs; a++) {
         const size_t size = size_of_item(j->shape, j->type, a);
         if (data[a] != start[a]) {
-            copy_strided(start[a], j->arrays->step[a], buffer[a], (ptrdiff_t)size, size, items_of(j->shape, a, n));
+            fq_copy_strided(start[a], j->arrays->step[a], buffer[a], (ptrdiff_t)size, size, items_of(j->shape, a, n));
         }
     }
 }
@@ -193,11 +177,12 @@ static void run_columns(void *context, size_t from, size_t to)
 /* Parameters of their own for the elements of a row, the same in every row: made once a chunk of columns. */
 static fq_status run_each(job *j, size_t rows, const fq_given *given, fq_arithmetic arithmetic, fq_values *bad)
 {
+    fq_room room;
+    room.filled = 0;
     for (size_t i = 0; i < j->n; i += FQ_CHUNK) {
         columns c = {j, i, chunk_at(i, j->n)};
-        fq_each each;
         fq_params params;
-        const fq_status status = fq_params_of_each(&params, &each, given, i, c.n, arithmetic, bad);
+        const fq_status status = fq_params_of_each(&params, &room, given, i, c.n, arithmetic, bad);
         if (status != FQ_OK) {
             return status;
         }

@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "dispatch.h"
+#include "strided.h"
+
 static fq_values values_at(const fq_given *given, size_t i, int in_f64)
 {
     const ptrdiff_t k = (ptrdiff_t)i;
@@ -73,35 +76,62 @@ fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_
     return FQ_OK;
 }
 
-fq_status fq_params_of_each(fq_params *p, fq_each *each, const fq_given *given, size_t from, size_t n,
-                            fq_arithmetic arithmetic, fq_values *bad)
+/* The n values from element `from` on, in *buffer unless they already lie without gaps. */
+static const void *without_gaps(void *buffer, int filled, const char *data, ptrdiff_t step, size_t size, size_t from,
+                                size_t n)
 {
-    const int in_f64 = arithmetic.in_f64;
-    for (size_t i = 0; i < n; i++) {
-        const fq_values v = values_at(given, from + i, in_f64);
-        const fq_status status = check(&v, arithmetic);
+    const char *start = data + (ptrdiff_t)from * step;
+    if (step == (ptrdiff_t)size) {
+        return start;
+    }
+    if (step != 0) {
+        fq_copy_strided(buffer, (ptrdiff_t)size, start, step, size, n);
+    }
+    else if (!filled) {
+        fq_copy_strided(buffer, (ptrdiff_t)size, data, 0, size, n); /* no later chunk is longer */
+    }
+    return buffer;
+}
+
+static fq_status first_refused(const fq_given *given, size_t from, size_t n, fq_arithmetic arithmetic,
+                               fq_values *bad)
+{
+    for (size_t i = from; i < from + n; i++) {
+        *bad = values_at(given, i, arithmetic.in_f64);
+        const fq_status status = check(bad, arithmetic);
         if (status != FQ_OK) {
-            *bad = v;
             return status;
         }
-        const double inv = reciprocal(v.scale, in_f64);
-        const double lo = (double)(v.qmin - v.zero_point), hi = (double)(v.qmax - v.zero_point);
-        if (in_f64) {
-            each->f64.scale[i] = v.scale, each->f64.inv[i] = inv;
-            each->f64.lo[i] = lo, each->f64.hi[i] = hi;
-        }
-        else {
-            each->f32.scale[i] = (float)v.scale, each->f32.inv[i] = (float)inv;
-            each->f32.lo[i] = (float)lo, each->f32.hi[i] = (float)hi;
+    }
+    return FQ_OK;
+}
+
+fq_status fq_params_of_each(fq_params *p, fq_room *room, const fq_given *given, size_t from, size_t n,
+                            fq_arithmetic arithmetic, fq_values *bad)
+{
+    const size_t of_scale = arithmetic.in_f64 ? sizeof(double) : sizeof(float), of_level = sizeof(int64_t);
+    const int filled = room->filled;
+    const fq_contiguous all = {
+        without_gaps(room->scale, filled, given->scale, given->scale_step, of_scale, from, n),
+        without_gaps(room->zero_point, filled, given->zero_point, given->zero_point_step, of_level, from, n),
+        without_gaps(room->qmin, filled, given->qmin, given->qmin_step, of_level, from, n),
+        without_gaps(room->qmax, filled, given->qmax, given->qmax_step, of_level, from, n),
+    };
+    fq_each *each = &room->each;
+    room->filled = 1;
+    if (fq_target_in_use()->make_each[arithmetic.in_f64](each, &all, n, arithmetic.reciprocal)) {
+        const fq_status status = first_refused(given, from, n, arithmetic, bad);
+        if (status != FQ_OK) {
+            return status;
         }
     }
-    *p = in_f64 ? (fq_params){.scales = each->f64.scale,
-                              .invs = each->f64.inv,
-                              .los = each->f64.lo,
-                              .his = each->f64.hi}
-                : (fq_params){.scales = each->f32.scale,
-                              .invs = each->f32.inv,
-                              .los = each->f32.lo,
-                              .his = each->f32.hi};
+    *p = arithmetic.in_f64 ? (fq_params){.scales = each->f64.scale,
+                                         .invs = each->f64.inv,
+                                         .los = each->f64.lo,
+                                         .his = each->f64.hi}
+                           : (fq_params){.scales = each->f32.scale,
+                                         .invs = each->f32.inv,
+                                         .los = each->f32.lo,
+                                         .his = each->f32.hi};
     return FQ_OK;
 }

@@ -4,8 +4,6 @@
 
 #include "fq.h"
 
-enum { FQ_CHUNK = 256 }; /* elements for which parameters of their own are made at a time */
-
 typedef enum {
     FQ_OK,
     FQ_BAD_SCALE,
@@ -28,15 +26,14 @@ typedef struct {
     int64_t zero_point, qmin, qmax;
 } fq_values;
 
-/* An element each, padded to whole vectors. */
-typedef union {
-    struct {
-        float scale[FQ_CHUNK], inv[FQ_CHUNK], lo[FQ_CHUNK], hi[FQ_CHUNK];
-    } f32;
-    struct {
-        double scale[FQ_CHUNK], inv[FQ_CHUNK], lo[FQ_CHUNK], hi[FQ_CHUNK];
-    } f64;
-} fq_each;
+/* Room for the parameters of a chunk: as given, where they do not lie without gaps, and made ready. What is the same
+ * for all elements is filled in by the first chunk alone. Starts as {.filled = 0}, the rest as it is. */
+typedef struct {
+    int filled;
+    double scale[FQ_CHUNK];
+    int64_t zero_point[FQ_CHUNK], qmin[FQ_CHUNK], qmax[FQ_CHUNK];
+    fq_each each;
+} fq_room;
 
 /* What a call computes with: in float64 or float32, by x / scale or by x * (1 / scale). */
 typedef struct {
@@ -48,8 +45,8 @@ typedef struct {
 fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic,
                            fq_values *bad);
 
-/* Parameters for elements [from, from + n) of the call, n <= FQ_CHUNK, held in *each. */
-fq_status fq_params_of_each(fq_params *p, fq_each *each, const fq_given *given, size_t from, size_t n,
+/* Parameters for elements [from, from + n) of the call, n <= FQ_CHUNK, held in *room. */
+fq_status fq_params_of_each(fq_params *p, fq_room *room, const fq_given *given, size_t from, size_t n,
                             fq_arithmetic arithmetic, fq_values *bad);
 
 #endif

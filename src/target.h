@@ -1,6 +1,7 @@
 /* Makes one target out of the words of a simd_*.h: the kernels for every element type and the table of them.
  *
  * The stub that includes this has opened its instruction set and included its simd_*.h. */
+#include "each.h"
 #include "masks.h"
 
 #define ELEM f16
@@ -38,4 +39,5 @@
         #target,                                                                                            \
         {[FQ_F16] = FQ_OPS_OF(f16), [FQ_BF16] = FQ_OPS_OF(bf16), [FQ_F32] = FQ_OPS_OF(f32),                 \
          [FQ_F64] = FQ_OPS_OF(f64)},                                                                        \
+        {make_each_f32, make_each_f64},                                                                     \
     }

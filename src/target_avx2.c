@@ -1,4 +1,5 @@
 /* The AVX2 target: AVX2, FMA and F16C, opened for this file alone. */
+#include <float.h>
 #include <string.h>
 
 #include "cpu.h"

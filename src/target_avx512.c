@@ -1,4 +1,5 @@
 /* The AVX-512 target: AVX-512 F, BW, DQ and VL, opened for this file alone. */
+#include <float.h>
 #include <string.h>
 
 #include "cpu.h"

@@ -1,4 +1,5 @@
 /* The portable target: plain C11, for any processor. */
+#include <float.h>
 #include <string.h>
 
 #include "fq.h"
