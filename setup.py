@@ -75,5 +75,5 @@ setup(
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,
         )
-    ]
+    ],
 )

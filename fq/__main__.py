@@ -13,7 +13,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _add_demo(commands):
     parser = commands.add_parser("demo", help="train a small network with fake quantization and print what it cost")
-    parser.add_argument("--bits", type=int, nargs="+", default=[8, 4, 3, 2], help="1 to 16 each (default: 8 4 3 2)")
+    parser.add_argument(
+        "--bits", type=int, nargs="+", default=[8, 4, 3, 2], help="1 to 16 each (8 4 3 2); 1 leaves no weight but 0"
+    )
     parser.add_argument("--epochs", type=int, default=60, help="in float, then again at each number of bits (60)")
     parser.add_argument("--seed", type=int, default=0, help="gives the same accuracies every time (0)")
     parser.add_argument("--data", metavar="FILE.npz", help="your own X and y (default: scikit-learn's digits)")
@@ -30,7 +32,18 @@ def _demo(args):
         args.parser.error(str(error))
 
 
-_COMMANDS = [_add_demo]
+def _add_info(commands):
+    parser = commands.add_parser("info", help="print the version, the SIMD targets, the threads and the types")
+    parser.set_defaults(run=_info)
+
+
+def _info(_args):
+    from fq import _info as info
+
+    info.run()
+
+
+_COMMANDS = [_add_demo, _add_info]
 
 
 def main(argv=None):

@@ -37,29 +37,28 @@ def load(path, rng):
     """The digits of scikit-learn, or X and y of the .npz file at path, checked, split and scaled."""
     if path is None:
         x, y = need("sklearn.datasets", "scikit-learn").load_digits(return_X_y=True)
-    else:
-        x, y = _read(path)
-    try:
         return _split(*_checked(x, y), rng)
+    try:
+        return _split(*_checked(*_read(path)), rng)
+    except OSError as error:
+        raise InputError(f"argument --data: {path}: {error.strerror or error}") from None
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"argument --data: {path}: {error}") from None
 
 
 def _read(path):
-    try:
-        with open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise InputError(f"{path}: not an .npz file")
-            file.seek(0)
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise InputError("not an .npz file")
+        file.seek(0)
+        try:
             arrays = np.load(file, allow_pickle=False)
-            missing = [name for name in ("X", "y") if name not in arrays]
-            if missing:
-                raise InputError(f"{path}: has no array {' and no array '.join(missing)}")
+            for name in ("X", "y"):
+                if name not in arrays:
+                    raise InputError(f"has no array {name}")
             return np.asarray(arrays["X"]), np.asarray(arrays["y"])
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-    except _UNREADABLE as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+        except _UNREADABLE as error:
+            raise InputError(f"cannot be read: {error}") from None
 
 
 def _checked(x, y):

@@ -1,5 +1,6 @@
 """The network of ``python -m fq demo``: layers whose weights and inputs are fake-quantized, and Adam."""
 
+import itertools
 import time
 
 import numpy as np
@@ -125,7 +126,7 @@ class Network:
     def random(cls, sizes, rng):
         """A network in float."""
         layers = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in itertools.pairwise(sizes):
             weight = rng.standard_normal((outputs, inputs), np.float32) * np.float32(np.sqrt(2 / inputs))
             layers.append(Layer(weight, np.zeros(outputs, np.float32), NoQuantizer(), NoQuantizer()))
         return cls(layers)

@@ -21,6 +21,11 @@ _HIDDEN = (128, 64)
 _BATCH = 64
 _LEARNING_RATE = 0.003
 _PLOTS = (".png", ".pdf", ".svg")
+_NOTES = """\
+Accuracy on {test:,} samples of {classes} classes, after training on {train:,} others.
+PTQ: quantized after training in float. QAT: trained on from there with fq.
+Bytes kept from forward to backward for the weights and the activations of a batch of {batch}.
+Times are medians of QAT, choose_qparams included, and vary from run to run; all else is given by the seed."""
 
 
 class Row(NamedTuple):
@@ -94,8 +99,7 @@ def _train_all(data, bits, epochs, seed, tqdm):
 
 def _train(network, data, epochs, rng, bar):
     """Train in place; returns the bytes of x, the bytes of the masks, and the median seconds in fq and of a step."""
-    n = len(data.x_train)
-    batch = min(_BATCH, n)
+    n, batch = len(data.x_train), _batch(data)
     steps = n // batch
     adam, seconds, quantizers = Adam(network.parameters), [], network.quantizers
     for epoch in range(epochs):
@@ -110,16 +114,18 @@ def _train(network, data, epochs, rng, bar):
     return x_bytes, mask_bytes, *np.median(seconds, axis=0).tolist()
 
 
+def _batch(data):
+    return min(_BATCH, len(data.x_train))
+
+
 def _table(rows, data):
     lines = ["bits    float      PTQ      QAT    bytes, x kept  bytes, mask kept   ms in fq  ms a step"]
     for row in rows:
         accuracies = "".join(f"{accuracy:9.1%}" for accuracy in row[1:4])
         times = f"{1e3 * row.fq_seconds:11.3f}{1e3 * row.step_seconds:11.3f}"
         lines.append(f"{row.bits:4}{accuracies}{row.x_bytes:17,}{row.mask_bytes:18,}{times}")
-    lines.append("")
-    lines.append(f"Accuracy on {len(data.x_test):,} samples of {data.classes} classes; "
-                 f"trained on {len(data.x_train):,} others.")
-    return "\n".join(lines)
+    notes = _NOTES.format(test=len(data.x_test), classes=data.classes, train=len(data.x_train), batch=_batch(data))
+    return "\n".join([*lines, "", notes])
 
 
 def _draw(rows, path):

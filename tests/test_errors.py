@@ -72,7 +72,9 @@ def test_a_reciprocal_that_overflows_is_refused():
             functions.forward(X, scale, 0, -8, 7, **how)
 
 
-@pytest.mark.parametrize("bad", [X.astype(int), X.astype(bool), X.astype(complex), X.astype("g"), X.astype(object), 3, 1j, "a", None])
+@pytest.mark.parametrize(
+    "bad", [X.astype(int), X.astype(bool), X.astype(complex), X.astype("g"), X.astype(object), 3, 1j, "a", None]
+)
 def test_x_of_another_type_is_a_type_error_that_says_what_is_accepted(bad):
     for functions in (fq, fq.reciprocal, fq.reference):
         with pytest.raises(TypeError, match="must be float16, bfloat16, float32 or float64, got"):

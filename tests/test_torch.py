@@ -13,7 +13,11 @@ TYPES = [t for t in FLOAT_TYPES if t != np.float64]
 
 
 def to_torch(array):
-    return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16) if array.dtype == bfloat16 else torch.from_numpy(array)
+    return (
+        torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        if array.dtype == bfloat16
+        else torch.from_numpy(array)
+    )
 
 
 def to_numpy(tensor):

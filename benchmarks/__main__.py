@@ -1,0 +1,140 @@
+"""The command line of the benchmarks: what to measure, and where to write it."""
+
+import argparse
+import contextlib
+import sys
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from tqdm import tqdm
+
+import fq
+from benchmarks import machine, report, sections, timing
+from benchmarks.peers import ALL_THREADS
+
+UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
+SHORT_ROWS, CHANNELS_LAST = (32, 160, 7, 7), (32, 56, 56, 144)
+QUICK_SIZES, QUICK_ROUNDS, QUICK_CALLS = [1000, 4096], 3, 2
+QUICK_SHORT_ROWS, QUICK_CHANNELS_LAST = (2, 5, 7, 7), (2, 3, 4, 24)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def size(text):
+    """65536 for 64K or 64Ki."""
+    number = text.lower().removesuffix("i")
+    unit = UNITS.get(number[-1:], 1)
+    digits = number[:-1] if unit > 1 else number
+    if not digits.isdecimal() or int(digits) == 0:
+        raise argparse.ArgumentTypeError(f"not a size: {text!r} (try 4096, 64K or 16M)")
+    return int(digits) * unit
+
+
+def positive(text):
+    """A positive integer."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"not a positive integer: {text!r}")
+    return int(text)
+
+
+def parser():
+    """The options."""
+    options = Parser(prog="python -m benchmarks", description="Speed of fq relative to memcpy, and to its peers.")
+    add = options.add_argument
+    add("--sizes", nargs="+", type=size, metavar="N", help="elements, such as 4096, 64K or 16M (default: 64K 1M 16M)")
+    add("--types", nargs="+", choices=sections.TYPES, default=["float32"], help="default: float32")
+    add("--functions", nargs="+", choices=sections.FUNCTIONS, default=sections.FUNCTIONS, help="default: all")
+    add("--targets", nargs="+", choices=fq._core.targets(), default=[fq._core.target()], help="default: the one in use")
+    add("--threads", nargs="+", type=positive, default=[1], metavar="N", help="numbers of threads (default: 1)")
+    add("--rounds", type=positive, metavar="N", help="samples of each candidate (default: about a second for a cell)")
+    add("--peers", action="store_true", help="also measure what is installed of the other libraries")
+    add("--quick", action="store_true", help="tiny sizes and few rounds: to see that it runs, not how fast")
+    add("--out", type=Path, metavar="DIR", help="write results.md, results.json and speed.png here")
+    return options
+
+
+def parsed(arguments):
+    """The options, checked as far as argparse cannot."""
+    options = parser()
+    chosen = options.parse_args(arguments)
+    chosen.sizes = chosen.sizes or (QUICK_SIZES if chosen.quick else [2**16, 2**20, 2**24])
+    if max(chosen.threads) > 1 and not hasattr(fq, "set_num_threads"):
+        options.error("this fq has no set_num_threads: only --threads 1")
+    if "bfloat16" in chosen.types and not find_spec("ml_dtypes"):
+        options.error("--types bfloat16 needs ml_dtypes: pip install ml_dtypes")
+    if chosen.out is not None:
+        if not find_spec("matplotlib"):
+            options.error("--out needs matplotlib: pip install matplotlib")
+        try:
+            chosen.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            options.error(f"--out {chosen.out}: {error.strerror}")
+    return chosen
+
+
+def cells(chosen, functions):
+    """Functions that build the cells to measure: built one at a time, they do not share the memory."""
+    target = fq._core.target()
+    short, last = (QUICK_SHORT_ROWS, QUICK_CHANNELS_LAST) if chosen.quick else (SHORT_ROWS, CHANNELS_LAST)
+    dtypes = [sections.dtype_of(name) for name in chosen.types]
+    grid = (functions, chosen.targets, chosen.threads)
+    found = [partial(sections.grid_cell, dtype, n, *grid) for dtype in dtypes for n in chosen.sizes]
+    found += [
+        partial(sections.small_cell, target),
+        partial(sections.rows_cell, "per channel, short rows", short, 1, target),
+        partial(sections.rows_cell, "per channel, channels last", last, 3, target),
+    ]
+    return found + [partial(sections.peers_cell, n, target, ALL_THREADS) for n in chosen.sizes] * chosen.peers
+
+
+@contextlib.contextmanager
+def settings_restored():
+    """Puts back the SIMD target and the numbers of threads."""
+    target, threads = fq._core.target(), fq.get_num_threads() if hasattr(fq, "get_num_threads") else 1
+    torch = sys.modules.get("torch")
+    torch_threads = torch and torch.get_num_threads()
+    try:
+        yield
+    finally:
+        sections.use(target, threads)
+        if torch:
+            torch.set_num_threads(torch_threads)
+
+
+def run(chosen):
+    """Everything asked for, as one dict ready for JSON."""
+    functions = [name for name in chosen.functions if getattr(fq, name, None) is not None]
+    notes = [f"fq.{name}: this fq does not have it" for name in chosen.functions if name not in functions]
+    rows, calls = [], QUICK_CALLS if chosen.quick else None
+    rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else None)
+    with settings_restored():
+        for build in tqdm(cells(chosen, functions), desc="benchmarks", unit="cell", file=sys.stderr):
+            cell = build()
+            rows += timing.measure(cell, rounds, calls)
+            notes += cell.notes
+    settings = {name: getattr(chosen, name) for name in ("sizes", "types", "targets", "threads", "peers", "quick")}
+    settings["functions"] = functions
+    return {"machine": machine.describe(), "settings": settings, "notes": list(dict.fromkeys(notes)), "rows": rows}
+
+
+def main(arguments=None):
+    """Measure, print, write; the exit code."""
+    chosen = parsed(arguments)
+    result = run(chosen)
+    print(report.markdown(result))
+    if chosen.out is not None:
+        from benchmarks import plot
+
+        report.write(result, chosen.out)
+        plot.write(result["rows"], chosen.out / "speed.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Results as Markdown and JSON: ratios first, then elements per second, then microseconds."""
+
+import json
+
+TITLES = {"grid": "fq's functions", "peers": "fq.forward and its peers"}
+INTRODUCTION = """\
+Speed is relative to `np.copyto` of the same array (one thread; 1 is as fast as copying): the time of the copy over
+the time of the function, medians of calls interleaved in one process. Higher is better. The functions of fq write to
+`out=`, except where it says "allocating" and in the small call."""
+
+
+def markdown(result):
+    """The whole report."""
+    sections = dict.fromkeys(row["section"] for row in result["rows"])
+    tables = [table(name, [row for row in result["rows"] if row["section"] == name]) for name in sections]
+    notes = [f"- {note}" for note in result["notes"]]
+    parts = ["# Benchmarks", INTRODUCTION, facts(result), *tables]
+    return "\n\n".join(parts + (["## Left out", "\n".join(notes)] if notes else [])) + "\n"
+
+
+def facts(result):
+    """The machine and the settings as a list."""
+    machine, settings = result["machine"], result["settings"]
+    lines = {
+        "Processor": f"{machine['processor']}, {machine['cores']} cores",
+        "Caches": ", ".join(f"{name} {size}" for name, size in machine["caches"].items()) or "unknown",
+        "System": machine["system"],
+        "Versions": ", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
+        "Compiler of fq": machine["compiler"] or "unknown",
+        "SIMD target": ", ".join(settings["targets"]),
+        "Threads": ", ".join(map(str, settings["threads"])),
+        "Date": machine["date"],
+    }
+    return "\n".join(f"- {name}: {value}" for name, value in lines.items())
+
+
+def table(section, rows):
+    """One section: a line per row."""
+    compared = any(row["relative_to_forward"] for row in rows) and section != "grid"
+    heads = ["elements", "type", "function", "gives", "target", "threads", "speed / copyto"]
+    heads += ["speed / forward"] * compared + ["G elements/s", "us, median", "us, min", "us, max"]
+    columns = [name for name in heads if name != "gives" or section != "grid"]
+    lines = [f"## {TITLES.get(section, section.capitalize())}", "", line(columns), line(["---"] * len(columns))]
+    for row in rows:
+        values = texts(row)
+        lines.append(line([values[name] for name in columns]))
+    return "\n".join(lines)
+
+
+def line(values):
+    """A line of a Markdown table."""
+    return "| " + " | ".join(values) + " |"
+
+
+def texts(row):
+    """The row as text, by the head of the column."""
+    forward = row["relative_to_forward"]
+    return {
+        "elements": size_text(row["elements"]) if len(row["shape"]) == 1 else "x".join(map(str, row["shape"])),
+        "type": row["type"],
+        "function": row["function"],
+        "gives": row["gives"],
+        "target": row["target"] or "",
+        "threads": str(row["threads"]),
+        "speed / copyto": f"{row['relative_to_copy']:.3f}",
+        "speed / forward": f"{forward:.3f}" if forward else "",
+        "G elements/s": f"{row['giga_elements_per_s']:.3f}",
+        "us, median": f"{row['median_us']:.4g}",
+        "us, min": f"{row['min_us']:.4g}",
+        "us, max": f"{row['max_us']:.4g}",
+    }
+
+
+def size_text(size):
+    """64 Ki for 65536."""
+    for unit, name in ((2**20, "Mi"), (2**10, "Ki")):
+        if size % unit == 0:
+            return f"{size // unit} {name}"
+    return str(size)
+
+
+def write(result, folder):
+    """results.md and results.json in the folder."""
+    (folder / "results.md").write_text(markdown(result), encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

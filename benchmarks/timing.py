@@ -1,0 +1,112 @@
+"""Times candidates against each other: interleaved round by round, in changing order, the median of each."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import repeat
+from statistics import median
+
+COPY = "np.copyto"
+FORWARD = "fq.forward"
+
+
+def nothing():
+    """The preparation of a candidate that needs none."""
+
+
+@dataclass
+class Candidate:
+    """One call to time; `prepare` runs before every sample, untimed."""
+
+    function: str
+    call: Callable
+    prepare: Callable = nothing
+    target: str | None = None
+    threads: int = 1
+    gives: str = ""
+
+
+@dataclass
+class Cell:
+    """Candidates over the same data, the first of them np.copyto; the unit within which times are compared."""
+
+    section: str
+    type: str
+    shape: tuple
+    elements: int
+    candidates: list
+    pause: float = 0.0
+    notes: list = field(default_factory=list)
+
+
+def calls_of(elements):
+    """Calls in a sample: enough that the clock and the first, cold call weigh little."""
+    return min(1000, max(1, 2**20 // elements))
+
+
+def rounds_of(elements):
+    """Rounds that take about a second for one cell of the grid."""
+    return min(101, max(11, 2**27 // max(elements, 2**20)))
+
+
+def sample(call, calls):
+    """Seconds per call."""
+    loop = repeat(None, calls)
+    start = time.perf_counter()
+    for _ in loop:
+        call()
+    return (time.perf_counter() - start) / calls
+
+
+def interleave(candidates, rounds, calls, pause=0.0):
+    """The samples of every candidate, after one call of each to warm up."""
+    samples = [[] for _ in candidates]
+    for candidate in candidates:
+        candidate.prepare()
+        candidate.call()
+    for number in range(rounds):
+        order = [(number + i) % len(candidates) for i in range(len(candidates))]
+        # Reversed every other time: a rotation alone would leave everyone behind the same neighbour.
+        for index in order if number % 2 == 0 else reversed(order):
+            candidates[index].prepare()
+            if pause:
+                time.sleep(pause)
+            samples[index].append(sample(candidates[index].call, calls))
+    return samples
+
+
+def measure(cell, rounds=None, calls=None):
+    """A row per candidate of the cell; times in microseconds per call, speeds relative to np.copyto and fq.forward."""
+    rounds, calls = rounds or rounds_of(cell.elements), calls or calls_of(cell.elements)
+    samples = interleave(cell.candidates, rounds, calls, cell.pause)
+    rows = [
+        {
+            "section": cell.section,
+            "type": cell.type,
+            "shape": list(cell.shape),
+            "elements": cell.elements,
+            "function": candidate.function,
+            "gives": candidate.gives,
+            "target": candidate.target,
+            "threads": candidate.threads,
+            "rounds": rounds,
+            "calls": calls,
+            "median_us": median(times) * 1e6,
+            "min_us": min(times) * 1e6,
+            "max_us": max(times) * 1e6,
+        }
+        for candidate, times in zip(cell.candidates, samples, strict=True)
+    ]
+    for row in rows:
+        forward = forward_beside(row, rows)
+        row["relative_to_copy"] = rows[0]["median_us"] / row["median_us"]
+        row["relative_to_forward"] = forward and forward["median_us"] / row["median_us"]
+        row["giga_elements_per_s"] = cell.elements / row["median_us"] / 1e3
+    return rows
+
+
+def forward_beside(row, rows):
+    """The row of fq.forward with as many threads and the same target, else the first one, else None."""
+    forwards = [other for other in rows if other["function"] == FORWARD]
+    alike = [f for f in forwards if f["threads"] == row["threads"] and row["target"] in (None, f["target"])]
+    return next(iter(alike + forwards), None)

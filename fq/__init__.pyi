@@ -1,0 +1,29 @@
+from fq import reciprocal, reference
+from fq._types import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
+from fq.qparams import QParams, choose_qparams
+
+backward: _Backward
+backward_packed: _BackwardPacked
+backward_recompute: _BackwardRecompute
+fake_quantize: _Quantize
+forward: _Forward
+forward_packed: _ForwardPacked
+
+def get_num_threads() -> int: ...
+def set_num_threads(n: int, /) -> None: ...
+
+__version__: str
+__all__ = [
+    "QParams",
+    "backward",
+    "backward_packed",
+    "backward_recompute",
+    "choose_qparams",
+    "fake_quantize",
+    "forward",
+    "forward_packed",
+    "get_num_threads",
+    "reciprocal",
+    "reference",
+    "set_num_threads",
+]

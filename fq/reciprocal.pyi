@@ -1,0 +1,10 @@
+from fq._types import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
+
+backward: _Backward
+backward_packed: _BackwardPacked
+backward_recompute: _BackwardRecompute
+fake_quantize: _Quantize
+forward: _Forward
+forward_packed: _ForwardPacked
+
+__all__ = ["backward", "backward_packed", "backward_recompute", "fake_quantize", "forward", "forward_packed"]
