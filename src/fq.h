@@ -5,7 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FQ_BLOCK = 64, CACHE_LINE = 64 }; /* elements that one mask word covers; bytes */
+enum {
+    FQ_BLOCK = 64,      /* elements that one mask word covers */
+    CACHE_LINE = 64,    /* bytes */
+    FQ_ALIGN_FROM = 512 /* elements from which a call begins its stores at a cache line */
+};
 
 typedef enum { FQ_F16, FQ_BF16, FQ_F32, FQ_F64, FQ_TYPES } fq_type;
 

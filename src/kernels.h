@@ -43,10 +43,14 @@ static FQ_INLINE void E(store_some)(elem_t *to, P(packed) v, size_t count, int s
 #endif
 }
 
-/* How many of n elements lie before the first that starts a cache line: storing past the cache starts there. */
-static FQ_INLINE size_t E(before_line)(const elem_t *to, size_t n)
+/* How many of n elements to store before the first that starts a cache line: storing past the cache must start
+ * there, and a long call is faster when no store is split over two lines. */
+static FQ_INLINE size_t E(before_line)(const elem_t *to, size_t n, int stream)
 {
     const size_t before = (CACHE_LINE - (uintptr_t)to % CACHE_LINE) % CACHE_LINE / sizeof *to;
+    if (!stream && n < FQ_ALIGN_FROM) {
+        return 0;
+    }
     return before < n ? before : n;
 }
 
@@ -160,7 +164,7 @@ static FQ_INLINE void E(quantize)(elem_t *y, void *mask, const elem_t *x, size_t
 {
     const E(levels) l = E(levels_first)(p, way);
     mask_writer w = {mask, 0, 0};
-    size_t i = 0, part = stream ? E(before_line)(y, n) : 0;
+    size_t i = 0, part = E(before_line)(y, n, stream);
     for (;;) {
         if (part > 0) {
             write_part(&w, E(quantize_block)(y, x, part, l, p, i, way, 0), part, kind);
@@ -170,7 +174,7 @@ static FQ_INLINE void E(quantize)(elem_t *y, void *mask, const elem_t *x, size_t
             break;
         }
         for (; n - i >= FQ_BLOCK; i += FQ_BLOCK) {
-            write_block(&w, E(quantize_block)(y, x, FQ_BLOCK, l, p, i, way, stream), kind, !stream);
+            write_block(&w, E(quantize_block)(y, x, FQ_BLOCK, l, p, i, way, stream), kind);
         }
         part = n - i;
     }
@@ -189,7 +193,7 @@ static FQ_INLINE void E(multiply)(elem_t *dx, const elem_t *dy, const void *mask
 {
     const E(levels) l = kind == NO_MASK ? E(levels_first)(p, way) : (E(levels)){0};
     const elem_t *x = mask;
-    size_t i = 0, part = stream ? E(before_line)(dx, n) : 0;
+    size_t i = 0, part = E(before_line)(dx, n, stream);
     for (;;) {
         if (part > 0) {
             E(multiply_block)(dx + i, dy + i, part, E(mask_at)(mask, x, i, part, l, p, way, kind), 0);

@@ -27,15 +27,11 @@ static FQ_INLINE void write_word(mask_writer *w, uint64_t word)
     w->to += sizeof word;
 }
 
-/* `whole` says that only whole blocks were written so far, so that nothing is held. */
-static FQ_INLINE void write_block(mask_writer *w, mask64 m, mask_kind kind, int whole)
+static FQ_INLINE void write_block(mask_writer *w, mask64 m, mask_kind kind)
 {
     if (kind == MASK_BYTES) {
         mask64_to_bytes(w->to, m);
         w->to += FQ_BLOCK;
-    }
-    else if (kind == MASK_BITS && whole) {
-        write_word(w, mask64_to_word(m));
     }
     else if (kind == MASK_BITS) {
         const uint64_t word = mask64_to_word(m);
