@@ -24,7 +24,7 @@ _PLOTS = (".png", ".pdf", ".svg")
 _NOTES = """\
 Accuracy on {test:,} samples of {classes} classes, after training on {train:,} others.
 PTQ: quantized after training in float. QAT: trained on from there with fq.
-Bytes kept from forward to backward for the weights and the activations of a batch of {batch}.
+Bytes kept from forward to backward for the activations of a batch of {batch} and for the weights, whose x stays anyway.
 Times are medians of QAT, choose_qparams included, and vary from run to run; all else is given by the seed."""
 
 
@@ -46,10 +46,13 @@ def run(bits, epochs, seed, data_path=None, plot_path=None):
     bits = list(dict.fromkeys(bits))
     _check(bits, epochs, seed, plot_path)
     tqdm = need("tqdm", "tqdm").tqdm
+    limits = need("threadpoolctl", "scikit-learn").threadpool_limits
     if plot_path is not None:
         need("matplotlib", "matplotlib")
     data = load(data_path, np.random.default_rng([seed, 0]))
-    rows = _train_all(data, bits, epochs, seed, tqdm)
+    # On matrices this small a second thread gains nothing, and where cores are busy BLAS is ten times slower for it.
+    with limits(1, user_api="blas"):
+        rows = _train_all(data, bits, epochs, seed, tqdm)
     print(_table(rows, data))
     if plot_path is not None:
         _draw(rows, plot_path)

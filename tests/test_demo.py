@@ -76,14 +76,16 @@ def test_every_kind_of_number(tmp_path, dtype):
     demo.run([8], 1, 0, save(tmp_path, X=x, y=y))
 
 
-def test_a_feature_that_never_changes_and_one_of_large_numbers(tmp_path):
+@pytest.mark.parametrize("seed", range(8))
+def test_features_lie_from_0_to_1(tmp_path, seed):
     x, y = blobs(dtype=np.float64)
-    x[:, 0], x[:, 1] = 5.0, 1e38 * (-1.0) ** np.arange(len(x))
-    data = _demo_data.load(save(tmp_path, X=x, y=y), np.random.default_rng(0))
+    x[:, 0], x[:, 1] = 5.0, 3e38 * (-1.0) ** np.arange(len(x))
+    data = _demo_data.load(save(tmp_path, X=x, y=y), np.random.default_rng(seed))
     for part in (data.x_train, data.x_test):
         assert part.dtype == np.float32
         assert part.min() >= 0
         assert part.max() <= 1
+        assert set(part[:, 1].tolist()) == {0.0, 1.0}
 
 
 def test_the_split_keeps_every_sample_and_every_class(tmp_path):

@@ -1,0 +1,140 @@
+/* The vocabulary over AArch64 NEON: 4 floats or 2 doubles, masks as 64-bit words. */
+#ifndef FQ_SIMD_NEON_H
+#define FQ_SIMD_NEON_H
+
+#include <arm_neon.h>
+
+#include "simd_words.h"
+
+#define FQ_HAS_FMA 1
+#define FQ_CAN_STREAM 0
+#define FQ_HAS_PARTS 0
+
+/* The bit that each of 8 bytes takes, twice. */
+static FQ_INLINE uint8x16_t byte_bits(void) { return vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201)); }
+
+static FQ_INLINE void mask64_to_bytes(uint8_t *to, mask64 m)
+{
+    for (size_t i = 0; i < FQ_BLOCK; i += 16, m >>= 16) {
+        uint8x16_t v = vcombine_u8(vdup_n_u8((uint8_t)m), vdup_n_u8((uint8_t)(m >> 8)));
+        vst1q_u8(to + i, vandq_u8(vtstq_u8(v, byte_bits()), vdupq_n_u8(1)));
+    }
+}
+
+static FQ_INLINE uint8x16_t bits_of_16(const uint8_t *from)
+{
+    uint8x16_t v = vld1q_u8(from);
+    return vandq_u8(vtstq_u8(v, v), byte_bits());
+}
+
+/* Three sums of neighbours gather the bits of each 8 bytes. */
+static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
+{
+    uint8x16_t low = vpaddq_u8(bits_of_16(from), bits_of_16(from + 16));
+    uint8x16_t high = vpaddq_u8(bits_of_16(from + 32), bits_of_16(from + 48));
+    uint8x16_t v = vpaddq_u8(low, high);
+    return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(v, v)), 0);
+}
+
+static FQ_INLINE void stream_done(void) {}
+
+/* min and max give NaN when either operand is NaN. */
+typedef float32x4_t f32_vec;
+enum { f32_LANES = 4 };
+static FQ_INLINE f32_vec f32_set(double v) { return vdupq_n_f32((float)v); }
+static FQ_INLINE f32_vec f32_read(const void *array, size_t i) { return vld1q_f32((const float *)array + i); }
+static FQ_INLINE f32_vec f32_mul(f32_vec a, f32_vec b) { return vmulq_f32(a, b); }
+static FQ_INLINE f32_vec f32_div(f32_vec a, f32_vec b) { return vdivq_f32(a, b); }
+static FQ_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return vfmaq_f32(c, a, b); }
+static FQ_INLINE f32_vec f32_fnma(f32_vec a, f32_vec b, f32_vec c) { return vfmsq_f32(c, a, b); }
+static FQ_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return vminq_f32(a, b); }
+static FQ_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return vmaxq_f32(a, b); }
+static FQ_INLINE f32_vec f32_mul_plus_zero(f32_vec a, f32_vec b) { return f32_fma(a, b, vdupq_n_f32(0)); }
+static FQ_INLINE f32_vec f32_limit(f32_vec v)
+{
+    return f32_max(vdupq_n_f32(-0x1p30f), f32_min(vdupq_n_f32(0x1p30f), v));
+}
+static FQ_INLINE f32_vec f32_rint(f32_vec v) { return vrndnq_f32(v); }
+static FQ_INLINE uint32x4_t f32_lane_bits(void)
+{
+    return vcombine_u32(vcreate_u32(UINT64_C(2) << 32 | 1), vcreate_u32(UINT64_C(8) << 32 | 4));
+}
+static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b)
+{
+    return vaddvq_u32(vandq_u32(vceqq_f32(a, b), f32_lane_bits()));
+}
+static FQ_INLINE f32_vec f32_ones(unsigned lanes)
+{
+    uint32x4_t set = vtstq_u32(vdupq_n_u32(lanes), f32_lane_bits());
+    return vreinterpretq_f32_u32(vandq_u32(set, vreinterpretq_u32_f32(vdupq_n_f32(1))));
+}
+
+typedef float64x2_t f64_vec;
+enum { f64_LANES = 2 };
+static FQ_INLINE f64_vec f64_set(double v) { return vdupq_n_f64(v); }
+static FQ_INLINE f64_vec f64_read(const void *array, size_t i) { return vld1q_f64((const double *)array + i); }
+static FQ_INLINE f64_vec f64_mul(f64_vec a, f64_vec b) { return vmulq_f64(a, b); }
+static FQ_INLINE f64_vec f64_div(f64_vec a, f64_vec b) { return vdivq_f64(a, b); }
+static FQ_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return vfmaq_f64(c, a, b); }
+static FQ_INLINE f64_vec f64_fnma(f64_vec a, f64_vec b, f64_vec c) { return vfmsq_f64(c, a, b); }
+static FQ_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return vminq_f64(a, b); }
+static FQ_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return vmaxq_f64(a, b); }
+static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fma(a, b, vdupq_n_f64(0)); }
+static FQ_INLINE f64_vec f64_limit(f64_vec v)
+{
+    return f64_max(vdupq_n_f64(-0x1p60), f64_min(vdupq_n_f64(0x1p60), v));
+}
+static FQ_INLINE f64_vec f64_rint(f64_vec v) { return vrndnq_f64(v); }
+static FQ_INLINE uint64x2_t f64_lane_bits(void) { return vcombine_u64(vcreate_u64(1), vcreate_u64(2)); }
+static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b)
+{
+    return (unsigned)vaddvq_u64(vandq_u64(vceqq_f64(a, b), f64_lane_bits()));
+}
+static FQ_INLINE f64_vec f64_ones(unsigned lanes)
+{
+    uint64x2_t set = vtstq_u64(vdupq_n_u64(lanes), f64_lane_bits());
+    return vreinterpretq_f64_u64(vandq_u64(set, vreinterpretq_u64_f64(vdupq_n_f64(1))));
+}
+
+static FQ_INLINE f32_vec load_f32(const float *from) { return vld1q_f32(from); }
+typedef float32x4_t f32_packed;
+static FQ_INLINE f32_packed pack_f32(f32_vec v) { return v; }
+static FQ_INLINE f32_packed no_minus_zero_f32(f32_packed v) { return v; } /* mul_plus_zero has seen to it */
+static FQ_INLINE void store_f32(float *to, f32_packed v) { vst1q_f32(to, v); }
+static FQ_INLINE void stream_f32(float *to, f32_packed v) { vst1q_f32(to, v); }
+
+static FQ_INLINE f64_vec load_f64(const double *from) { return vld1q_f64(from); }
+typedef float64x2_t f64_packed;
+static FQ_INLINE f64_packed pack_f64(f64_vec v) { return v; }
+static FQ_INLINE f64_packed no_minus_zero_f64(f64_packed v) { return v; } /* mul_plus_zero has seen to it */
+static FQ_INLINE void store_f64(double *to, f64_packed v) { vst1q_f64(to, v); }
+static FQ_INLINE void stream_f64(double *to, f64_packed v) { vst1q_f64(to, v); }
+
+static FQ_INLINE uint16x4_t no_minus_zero_16_bits(uint16x4_t v) { return vbic_u16(v, vceq_u16(v, vdup_n_u16(0x8000))); }
+
+static FQ_INLINE f32_vec load_f16(const uint16_t *from)
+{
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
+}
+typedef uint16x4_t f16_packed;
+static FQ_INLINE f16_packed pack_f16(f32_vec v) { return vreinterpret_u16_f16(vcvt_f16_f32(v)); }
+static FQ_INLINE f16_packed no_minus_zero_f16(f16_packed v) { return no_minus_zero_16_bits(v); }
+static FQ_INLINE void store_f16(uint16_t *to, f16_packed v) { vst1_u16(to, v); }
+static FQ_INLINE void stream_f16(uint16_t *to, f16_packed v) { vst1_u16(to, v); }
+
+static FQ_INLINE f32_vec load_bf16(const uint16_t *from)
+{
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(from), 16));
+}
+typedef uint16x4_t bf16_packed;
+/* Half to even. The NaNs that reach this have 16 low zeros, being bfloat16 or the processor's own. */
+static FQ_INLINE bf16_packed pack_bf16(f32_vec v)
+{
+    uint32x4_t bits = vreinterpretq_u32_f32(v);
+    uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    return vaddhn_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+}
+static FQ_INLINE bf16_packed no_minus_zero_bf16(bf16_packed v) { return no_minus_zero_16_bits(v); }
+static FQ_INLINE void store_bf16(uint16_t *to, bf16_packed v) { vst1_u16(to, v); }
+static FQ_INLINE void stream_bf16(uint16_t *to, bf16_packed v) { vst1_u16(to, v); }
+#endif

@@ -1,0 +1,513 @@
+/* Compares every kernel of every target with the portable one: all lengths, misaligned, streamed, in place.
+ *
+ * kernel_test [step] [most]: every step-th length, up to most */
+#include "params.h"
+#include "testing.h"
+
+enum { GUARD = 64, GUARD_BYTE = 0xcb, POOL = 64 * 1024, MOST_TARGETS = 4 };
+
+typedef struct {
+    double scale;
+    int64_t zero_point, qmin, qmax;
+} settings;
+
+/* What a type cannot hold is refused and skipped. */
+static const settings all_settings[] = {
+    {0.05, 0, -128, 127},
+    {1.0 / 3, 10, 0, 255},
+    {1, 0, -8, 7},
+    {0.1, 5, 5, 5},
+    {1000, -3, -128, 127},
+    {0.7, 0, -(1 << 24), 1 << 24},
+    {0.7, 0, -(INT64_C(1) << 53), INT64_C(1) << 53},
+    {0x1.000002p-90, 0, -128, 127},
+    {0x1.fffffep89, 0, -128, 127},
+    {1e-40, 0, -128, 127},
+    {3e38, 0, -1, 1},
+    {1e-310, 0, -128, 127},
+    {1e300, 0, -128, 127},
+};
+
+static const char *const type_names[FQ_TYPES] = {"float16", "bfloat16", "float32", "float64"};
+static const char *const op_names[FQ_OPS] = {"fake_quantize",      "forward",        "backward",
+                                             "backward_recompute", "forward_packed", "backward_packed"};
+static const char *const way_names[FQ_WAYS] = {"divide", "divide_fast", "multiply", "divide_each", "multiply_each"};
+static const size_t size_of_type[FQ_TYPES] = {2, 2, 4, 8};
+
+/* One kernel call; the inputs are in the order of fq_op. */
+typedef struct {
+    fq_type type;
+    fq_op op;
+    fq_way way;
+    size_t n;
+    const uint8_t *input[2];
+    fq_params params;
+    const settings *settings;
+} call;
+
+typedef struct {
+    size_t offset; /* of the outputs, in elements */
+    int stream, in_place;
+} layout;
+
+typedef struct {
+    _Alignas(CACHE_LINE) uint8_t room[POOL * sizeof(double) + 4 * GUARD];
+    uint8_t *start;
+    size_t size;
+} output;
+
+/* Targets in the order of fq_target_available, each with parameters of its own making. */
+typedef struct {
+    size_t step, most; /* of the lengths */
+    size_t targets;
+    uint64_t comparisons[MOST_TARGETS];
+    fq_each each[MOST_TARGETS];
+} state;
+
+static _Alignas(CACHE_LINE) uint8_t pool[POOL * sizeof(double)];
+static uint8_t mask_bytes[POOL], mask_bits[POOL / 8];
+static uint64_t seed = 1;
+
+static size_t random_below(size_t n) { return (size_t)(random_bits(&seed) % n); }
+
+static uint64_t element(fq_type type, const uint8_t *array, size_t i)
+{
+    uint16_t half;
+    uint32_t single;
+    uint64_t bits;
+    switch (size_of_type[type]) {
+    case 2: memcpy(&half, array + i * 2, 2); return half;
+    case 4: memcpy(&single, array + i * 4, 4); return single;
+    default: memcpy(&bits, array + i * 8, 8); return bits;
+    }
+}
+
+static double value(fq_type type, uint64_t bits)
+{
+    const uint64_t exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double size;
+    switch (type) {
+    case FQ_F16:
+        size = exponent == 0 ? (double)fraction * 0x1p-24 : ldexp((double)(1024 + fraction), (int)exponent - 25);
+        size = exponent < 31 ? size : fraction > 0 ? (double)NAN : (double)INFINITY;
+        return bits >> 15 ? -size : size;
+    case FQ_BF16: return (double)float_of((uint32_t)bits << 16);
+    case FQ_F32: return (double)float_of((uint32_t)bits);
+    default: return double_of(bits);
+    }
+}
+
+/* ---- Inputs ---- */
+
+/* A tie or a point of the grid in range or just outside, or up to two ulps beside it. */
+static double beside_grid(const settings *s)
+{
+    const int64_t lo = s->qmin - s->zero_point - 3, hi = s->qmax - s->zero_point + 3;
+    const int64_t from_end = (int64_t)random_below((uint64_t)(hi - lo) < 300 ? (uint64_t)(hi - lo) : 300);
+    const int64_t starts[] = {lo + from_end, hi - from_end, from_end / 2};
+    return ((double)starts[random_below(3)] + (random_below(2) ? 0.5 : 0)) * s->scale;
+}
+
+static double special(const settings *s)
+{
+    const double values[] = {0,      1e-45, 0x1p-126,      0x1p-149,        5e-324,    0x1p-1022,           1e30,
+                             1e38,   1e300, (double)FLT_MAX, DBL_MAX, (double)NAN, (double)INFINITY, 0x1p24,
+                             0x1p30, 0x1p53, 0x1p60, s->scale * 0x1p30, s->scale * 0x1p60, s->scale / 4};
+    const double v = values[random_below(sizeof values / sizeof *values)];
+    return random_below(2) ? -v : v;
+}
+
+static void fill_pool_f32(const settings *s)
+{
+    for (size_t i = 0; i < POOL; i++) {
+        const size_t kind = random_below(8);
+        const float v = (float)(kind < 2 ? special(s) : beside_grid(s));
+        uint32_t bits;
+        memcpy(&bits, &v, sizeof bits);
+        bits = kind == 0 ? (uint32_t)random_bits(&seed) : kind < 4 ? bits : bits + (uint32_t)random_below(5) - 2;
+        memcpy(pool + i * sizeof bits, &bits, sizeof bits);
+    }
+}
+
+static void fill_pool_f64(const settings *s)
+{
+    for (size_t i = 0; i < POOL; i++) {
+        const size_t kind = random_below(8);
+        const double v = kind < 2 ? special(s) : beside_grid(s);
+        uint64_t bits;
+        memcpy(&bits, &v, sizeof bits);
+        bits = kind == 0 ? random_bits(&seed) : kind < 4 ? bits : bits + random_below(5) - 2;
+        memcpy(pool + i * sizeof bits, &bits, sizeof bits);
+    }
+}
+
+/* All values there are, mixed. */
+static void fill_pool_16_bits(void)
+{
+    for (uint32_t i = 0; i < POOL; i++) {
+        const uint16_t bits = (uint16_t)(i * 40503);
+        memcpy(pool + i * sizeof bits, &bits, sizeof bits);
+    }
+}
+
+static void fill_inputs(fq_type type, const settings *s)
+{
+    type == FQ_F64 ? fill_pool_f64(s) : type == FQ_F32 ? fill_pool_f32(s) : fill_pool_16_bits();
+    for (size_t i = 0; i < POOL; i++) {
+        mask_bytes[i] = random_below(2) ? (uint8_t[]){1, 1, 2, 128, 255}[random_below(5)] : 0;
+        mask_bits[i / 8] = (uint8_t)random_bits(&seed);
+    }
+}
+
+/* ---- One call ---- */
+
+static size_t mask_size(fq_op op, size_t n)
+{
+    return op == FQ_FORWARD || op == FQ_BACKWARD                 ? n
+           : op == FQ_FORWARD_PACKED || op == FQ_BACKWARD_PACKED ? (n + 7) / 8
+                                                                 : 0;
+}
+
+static int writes_mask(fq_op op) { return op == FQ_FORWARD || op == FQ_FORWARD_PACKED; }
+
+static void prepare(output *o, size_t offset, size_t size)
+{
+    o->start = o->room + GUARD + offset;
+    o->size = size;
+    memset(o->start - GUARD, GUARD_BYTE, size + (size_t)(2 * GUARD));
+}
+
+static int guards_are_whole(const output *o)
+{
+    uint8_t guard[GUARD];
+    memset(guard, GUARD_BYTE, GUARD);
+    return memcmp(o->start - GUARD, guard, GUARD) == 0 && memcmp(o->start + o->size, guard, GUARD) == 0;
+}
+
+static void run(const fq_target *target, const call *c, layout l, output *y, output *mask)
+{
+    const size_t size = size_of_type[c->type];
+    const void *data[3], *first = c->input[0];
+    fq_params p = c->params;
+    size_t arrays = 0;
+    p.stream = l.stream;
+    prepare(y, l.offset * size, c->n * size);
+    prepare(mask, l.offset, writes_mask(c->op) ? mask_size(c->op, c->n) : 0);
+    if (l.in_place) {
+        memcpy(y->start, first, y->size);
+        first = y->start;
+    }
+    data[arrays++] = y->start;
+    if (writes_mask(c->op)) {
+        data[arrays++] = mask->start;
+    }
+    data[arrays++] = first;
+    if (arrays < 3) {
+        data[arrays++] = c->input[1];
+    }
+    char *mutable_data[3];
+    memcpy(mutable_data, data, sizeof data);
+    target->kernel[c->type][c->op][c->way](mutable_data, c->n, &p);
+}
+
+/* NaNs are equal to each other, whatever their bits. */
+static size_t first_difference(fq_type type, const output *got, const output *expected, size_t n)
+{
+    if (memcmp(got->start, expected->start, got->size) == 0) {
+        return n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t a = element(type, got->start, i), b = element(type, expected->start, i);
+        if (a != b && !(isnan(value(type, a)) && isnan(value(type, b)))) {
+            return i;
+        }
+    }
+    return n;
+}
+
+static void print_call(const fq_target *target, const call *c, layout l)
+{
+    const settings *s = c->settings;
+    printf("%s: %s %s %s: n %zu, offset %zu, stream %d, in place %d, scale %a, zero_point %" PRId64 ", qmin %" PRId64
+           ", qmax %" PRId64 "\n",
+           target->name, type_names[c->type], op_names[c->op], way_names[c->way], c->n, l.offset, l.stream, l.in_place,
+           s->scale, s->zero_point, s->qmin, s->qmax);
+}
+
+static void fail_at(const fq_target *target, const call *c, layout l, const output *y, const output *expected_y,
+                    size_t i)
+{
+    const uint64_t got = element(c->type, y->start, i), expected = element(c->type, expected_y->start, i);
+    print_call(target, c, l);
+    printf("  element %zu: %a (%#" PRIx64 "), not %a (%#" PRIx64 "), of %a\n", i, value(c->type, got), got,
+           value(c->type, expected), expected, value(c->type, element(c->type, c->input[0], i)));
+    exit(1);
+}
+
+static void check_mask(const fq_target *target, const call *c, layout l, const output *mask, const output *expected)
+{
+    for (size_t i = 0; i < mask->size; i++) {
+        if (mask->start[i] != expected->start[i]) {
+            print_call(target, c, l);
+            printf("  byte %zu of the mask: %#x, not %#x\n", i, mask->start[i], expected->start[i]);
+            if (c->op == FQ_FORWARD) {
+                printf("  of %a\n", value(c->type, element(c->type, c->input[0], i)));
+            }
+            exit(1);
+        }
+    }
+}
+
+static void check(const fq_target *target, const call *c, layout l, const output *expected_y,
+                  const output *expected_mask)
+{
+    static output y, mask;
+    run(target, c, l, &y, &mask);
+    const size_t i = first_difference(c->type, &y, expected_y, c->n);
+    if (i < c->n) {
+        fail_at(target, c, l, &y, expected_y, i);
+    }
+    check_mask(target, c, l, &mask, expected_mask);
+    if (!guards_are_whole(&y) || !guards_are_whole(&mask)) {
+        print_call(target, c, l);
+        printf("  writes outside its outputs\n");
+        exit(1);
+    }
+}
+
+/* ---- All layouts, lengths, ways and ops ---- */
+
+static void use_each(fq_params *p, fq_each *each, fq_type type)
+{
+    p->scales = type == FQ_F64 ? (void *)each->f64.scale : each->f32.scale;
+    p->invs = type == FQ_F64 ? (void *)each->f64.inv : each->f32.inv;
+    p->los = type == FQ_F64 ? (void *)each->f64.lo : each->f32.lo;
+    p->his = type == FQ_F64 ? (void *)each->f64.hi : each->f32.hi;
+}
+
+/* The last target is the portable one, which is checked against itself too. */
+static void check_layouts(state *st, call *c)
+{
+    static output y, mask;
+    const size_t offsets[] = {0, 1, 3, CACHE_LINE / size_of_type[c->type] - 1}, count = c->n > 4096 ? 2 : 4;
+    use_each(&c->params, &st->each[st->targets - 1], c->type);
+    run(portable_target(), c, (layout){0, 0, 0}, &y, &mask);
+    for (size_t t = 0; t < st->targets; t++) {
+        use_each(&c->params, &st->each[t], c->type);
+        for (size_t k = 0; k < 4 * count; k++) {
+            const layout l = {offsets[k / 4], (int)(k & 1), (int)(k >> 1 & 1)};
+            check(fq_target_available(t), c, l, &y, &mask);
+            st->comparisons[t]++;
+        }
+    }
+}
+
+static size_t next_length(size_t n, size_t step)
+{
+    const size_t larger[] = {191, 192, 193, 255, 256, 257, 1000, 4099, POOL};
+    if (n + step <= 2 * FQ_BLOCK + 1) {
+        return n + step;
+    }
+    for (size_t i = 0; i < sizeof larger / sizeof *larger; i++) {
+        if (n < larger[i]) {
+            return larger[i];
+        }
+    }
+    return SIZE_MAX;
+}
+
+static void check_lengths(state *st, call *c)
+{
+    const size_t size = size_of_type[c->type], longest = c->way < FQ_DIVIDE_EACH ? POOL : FQ_CHUNK;
+    for (size_t n = 0; n <= longest && n <= st->most; n = next_length(n, st->step)) {
+        const size_t x = random_below(POOL - n + 1);
+        c->n = n;
+        c->input[0] = pool + random_below(POOL - n + 1) * size;
+        c->input[1] = c->op == FQ_BACKWARD            ? mask_bytes + x
+                      : c->op == FQ_BACKWARD_PACKED ? mask_bits + x / 8
+                                                      : pool + x * size;
+        check_layouts(st, c);
+    }
+}
+
+/* ---- Parameters of their own for the elements ---- */
+
+typedef struct {
+    float scale_f32[FQ_CHUNK];
+    double scale_f64[FQ_CHUNK];
+    int64_t zero_point[FQ_CHUNK], qmin[FQ_CHUNK], qmax[FQ_CHUNK];
+} given_each;
+
+static fq_contiguous contiguous(const given_each *g, int in_f64)
+{
+    return (fq_contiguous){in_f64 ? (const void *)g->scale_f64 : g->scale_f32, g->zero_point, g->qmin, g->qmax};
+}
+
+static void give(given_each *g, size_t i, settings s)
+{
+    g->scale_f32[i] = (float)s.scale;
+    g->scale_f64[i] = s.scale;
+    g->zero_point[i] = s.zero_point;
+    g->qmin[i] = s.qmin;
+    g->qmax[i] = s.qmax;
+}
+
+/* Half of them are *s, the others have smaller scales and narrower ranges. */
+static void vary(given_each *g, const settings *s)
+{
+    for (size_t i = 0; i < FQ_CHUNK; i++) {
+        settings varied = *s;
+        if (random_below(2)) {
+            varied.scale *= 1 - (double)random_below(64) / 128;
+            varied.qmin = s->zero_point - (int64_t)random_below((size_t)(s->zero_point - s->qmin) + 1);
+            varied.qmax = s->zero_point + (int64_t)random_below((size_t)(s->qmax - s->zero_point) + 1);
+        }
+        give(g, i, varied);
+    }
+}
+
+static void check_made(const fq_target *target, const void *got, const void *expected, size_t size, const char *what)
+{
+    if (memcmp(got, expected, size) != 0) {
+        printf("%s: make_each makes another %s\n", target->name, what);
+        exit(1);
+    }
+}
+
+static void check_each(const fq_target *target, const fq_each *got, const fq_each *expected, int in_f64,
+                       int reciprocal)
+{
+    const size_t of_f64 = sizeof got->f64.lo, of_f32 = sizeof got->f32.lo;
+    if (in_f64) {
+        check_made(target, got->f64.scale, expected->f64.scale, of_f64, "scale");
+        check_made(target, got->f64.lo, expected->f64.lo, of_f64, "lo");
+        check_made(target, got->f64.hi, expected->f64.hi, of_f64, "hi");
+        check_made(target, got->f64.inv, expected->f64.inv, reciprocal ? of_f64 : 0, "inv");
+        return;
+    }
+    check_made(target, got->f32.scale, expected->f32.scale, of_f32, "scale");
+    check_made(target, got->f32.lo, expected->f32.lo, of_f32, "lo");
+    check_made(target, got->f32.hi, expected->f32.hi, of_f32, "hi");
+    check_made(target, got->f32.inv, expected->f32.inv, reciprocal ? of_f32 : 0, "inv");
+}
+
+/* Makes the parameters with every target; 0 if they are refused, which all targets must agree on. */
+static int make_each(state *st, const settings *s, int in_f64, int reciprocal)
+{
+    static given_each g;
+    vary(&g, s);
+    const fq_contiguous given = contiguous(&g, in_f64);
+    fq_each *expected = &st->each[st->targets - 1];
+    const int refused = portable_target()->make_each[in_f64](expected, &given, FQ_CHUNK, reciprocal);
+    for (size_t t = 0; t + 1 < st->targets; t++) {
+        const fq_target *target = fq_target_available(t);
+        memset(&st->each[t], GUARD_BYTE, sizeof st->each[t]);
+        if (!target->make_each[in_f64](&st->each[t], &given, FQ_CHUNK, reciprocal) != !refused) {
+            printf("%s: make_each %s scales near %a\n", target->name, refused ? "accepts" : "refuses", s->scale);
+            exit(1);
+        }
+        if (!refused) {
+            check_each(target, &st->each[t], expected, in_f64, reciprocal);
+        }
+    }
+    return !refused;
+}
+
+/* One bad set among n, anywhere; the one past the end is bad too and must not count. */
+static void check_refusal(const fq_target *target, int in_f64, settings bad, int reciprocal, int expected)
+{
+    static given_each g;
+    static fq_each each;
+    for (size_t n = 1; n < 70; n++) {
+        const size_t at = random_below(n);
+        vary(&g, &(settings){0.05, 1, -128, 127});
+        give(&g, at, bad);
+        give(&g, n, (settings){-1, 1, 2, 0});
+        const fq_contiguous given = contiguous(&g, in_f64);
+        if (!target->make_each[in_f64](&each, &given, n, reciprocal) != !expected) {
+            printf("%s: make_each in float%d %s set %zu of %zu: scale %a, zero_point %" PRId64 ", qmin %" PRId64
+                   ", qmax %" PRId64 "\n",
+                   target->name, in_f64 ? 64 : 32, expected ? "accepts" : "refuses", at, n, bad.scale, bad.zero_point,
+                   bad.qmin, bad.qmax);
+            exit(1);
+        }
+    }
+}
+
+static void check_refusals(const fq_target *target, int in_f64)
+{
+    const int64_t exact = INT64_C(1) << (in_f64 ? 53 : 24);
+    const settings bad[] = {
+        {0, 0, -8, 7},        {-1, 0, -8, 7},           {(double)NAN, 0, -8, 7},    {(double)INFINITY, 0, -8, 7},
+        {1, -9, -8, 7},       {1, 8, -8, 7},            {1, 0, 8, 7},               {1, 0, -exact - 1, 0},
+        {1, 0, 0, exact + 1}, {1, 0, INT64_MIN, 0},     {1, 0, 0, INT64_MAX},       {1, 0, INT64_MIN, INT64_MAX},
+        {1, INT64_MAX, INT64_MAX, INT64_MIN}, /* 1 apart, modulo 2**64 */
+        {1, INT64_MIN, INT64_MAX, INT64_MIN},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        check_refusal(target, in_f64, bad[i], 0, 1);
+        check_refusal(target, in_f64, bad[i], 1, 1);
+    }
+    const settings tiny = {in_f64 ? 1e-310 : 1e-40, 0, -8, 7}, ends = {1, 0, -exact, exact};
+    const settings far = {1, INT64_MAX, INT64_MAX - 3, INT64_MAX};
+    check_refusal(target, in_f64, tiny, 0, 0);
+    check_refusal(target, in_f64, tiny, 1, 1);
+    check_refusal(target, in_f64, ends, 0, 0);
+    check_refusal(target, in_f64, far, 1, 0);
+}
+
+/* ---- The whole ---- */
+
+/* The parameters for all elements as the library makes them; 0 if they are refused or this way is not for them. */
+static int make_all(fq_params *p, const settings *s, fq_way way, int in_f64)
+{
+    const float single = (float)s->scale;
+    const fq_given given = {.scale = in_f64 ? (const char *)&s->scale : (const char *)&single,
+                            .zero_point = (const char *)&s->zero_point,
+                            .qmin = (const char *)&s->qmin,
+                            .qmax = (const char *)&s->qmax};
+    fq_values bad;
+    fq_way chosen;
+    const fq_status status =
+        fq_params_of_all(p, &chosen, &given, (fq_arithmetic){in_f64, way == FQ_MULTIPLY}, &bad);
+    return status == FQ_OK && (chosen == way || way == FQ_DIVIDE);
+}
+
+static void check_op(state *st, fq_type type, const settings *s, fq_op op, fq_way way)
+{
+    call c = {.type = type, .op = op, .way = way, .settings = s};
+    const int in_f64 = type == FQ_F64, reads_mask = op == FQ_BACKWARD || op == FQ_BACKWARD_PACKED;
+    if (reads_mask && (way != FQ_DIVIDE || s != all_settings)) {
+        return;
+    }
+    if (way < FQ_DIVIDE_EACH ? make_all(&c.params, s, way, in_f64)
+                             : make_each(st, s, in_f64, way == FQ_MULTIPLY_EACH)) {
+        check_lengths(st, &c);
+    }
+}
+
+int main(int count, char **arguments)
+{
+    static state st;
+    st.step = count > 1 ? strtoul(arguments[1], NULL, 10) : 1;
+    st.most = count > 2 ? strtoul(arguments[2], NULL, 10) : POOL;
+    if (st.step == 0) {
+        return 1;
+    }
+    while (fq_target_available(st.targets) != NULL) {
+        check_refusals(fq_target_available(st.targets), 0);
+        check_refusals(fq_target_available(st.targets++), 1);
+    }
+    for (fq_type type = 0; type < FQ_TYPES; type++) {
+        for (size_t k = 0; k < sizeof all_settings / sizeof *all_settings; k++) {
+            fill_inputs(type, &all_settings[k]);
+            for (int i = 0; i < FQ_OPS * FQ_WAYS; i++) {
+                check_op(&st, type, &all_settings[k], (fq_op)(i / FQ_WAYS), (fq_way)(i % FQ_WAYS));
+            }
+        }
+    }
+    for (size_t t = 0; t < st.targets; t++) {
+        printf("%s: %" PRIu64 " comparisons, all equal\n", fq_target_available(t)->name, st.comparisons[t]);
+    }
+    return 0;
+}

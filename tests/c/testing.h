@@ -1,0 +1,45 @@
+/* What the C tests share: the targets, random bits, and floats as bits. */
+#ifndef FQ_TESTING_H
+#define FQ_TESTING_H
+
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dispatch.h"
+#include "fq.h"
+
+static inline const fq_target *portable_target(void)
+{
+    const fq_target *target = NULL;
+    for (size_t i = 0; fq_target_available(i) != NULL; i++) {
+        target = fq_target_available(i);
+    }
+    return target;
+}
+
+static inline uint64_t random_bits(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    const uint64_t mixed = (*state ^ *state >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return mixed ^ mixed >> 32;
+}
+
+static inline float float_of(uint32_t bits)
+{
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+static inline double double_of(uint64_t bits)
+{
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+#endif
