@@ -9,8 +9,8 @@
 #define FQ_HAVE_X86 0
 #endif
 
-/* Every processor of AArch64 has NEON. */
-#if defined(__aarch64__) && defined(__GNUC__)
+/* Every processor of AArch64 has NEON; the target wants its lanes little-endian. */
+#if defined(__aarch64__) && defined(__GNUC__) && !defined(__AARCH64EB__)
 #define FQ_HAVE_NEON 1
 #else
 #define FQ_HAVE_NEON 0
