@@ -1,3 +1,5 @@
+"""The public names of fq, for type checkers."""
+
 from fq import reciprocal, reference
 from fq._types import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
 from fq.qparams import QParams, choose_qparams

@@ -1,3 +1,5 @@
+"""The extension module, for type checkers."""
+
 import numpy as np
 
 divide: dict[str, np.ufunc]

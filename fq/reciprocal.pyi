@@ -1,3 +1,5 @@
+"""The names of fq.reciprocal, for type checkers."""
+
 from fq._types import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
 
 backward: _Backward

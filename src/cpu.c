@@ -33,16 +33,16 @@ static features ask(void)
     return f;
 }
 
-static int has(unsigned in_ecx1, unsigned in_ebx7, uint64_t saved)
+static int has(const features *f, unsigned in_ecx1, unsigned in_ebx7, uint64_t saved)
 {
-    const features f = ask();
-    return (f.ecx1 & in_ecx1) == in_ecx1 && (f.ebx7 & in_ebx7) == in_ebx7 && (f.saved & saved) == saved;
+    return (f->ecx1 & in_ecx1) == in_ecx1 && (f->ebx7 & in_ebx7) == in_ebx7 && (f->saved & saved) == saved;
 }
 
-int fq_cpu_has_avx2(void) { return has(bit_AVX | bit_FMA | bit_F16C, bit_AVX2, XMM_YMM); }
-
-int fq_cpu_has_avx512(void)
+fq_cpu fq_cpu_ask(void)
 {
-    return fq_cpu_has_avx2() && has(0, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL, XMM_YMM_ZMM);
+    const unsigned ecx1 = bit_AVX | bit_FMA | bit_F16C;
+    const unsigned ebx7 = bit_AVX2 | bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    const features f = ask();
+    return (fq_cpu){.avx2 = has(&f, ecx1, bit_AVX2, XMM_YMM), .avx512 = has(&f, ecx1, ebx7, XMM_YMM_ZMM)};
 }
 #endif

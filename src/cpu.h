@@ -16,7 +16,14 @@
 #define FQ_HAVE_NEON 0
 #endif
 
-int fq_cpu_has_avx2(void);   /* AVX2, FMA and F16C */
-int fq_cpu_has_avx512(void); /* AVX-512 F, BW, DQ and VL */
+#if FQ_HAVE_X86
+typedef struct {
+    int avx2;   /* AVX2, FMA and F16C */
+    int avx512; /* these, and AVX-512 F, BW, DQ and VL */
+} fq_cpu;
+
+/* Slow in a virtual machine: asked once. */
+fq_cpu fq_cpu_ask(void);
+#endif
 
 #endif

@@ -12,15 +12,15 @@ enum { MOST_TARGETS = 4 };
 static const fq_target *available[MOST_TARGETS + 1]; /* the best first, then NULL */
 static const fq_target *in_use = &fq_target_portable;
 
-/* Asked once: cpuid is slow in a virtual machine. */
 static void find_targets(void)
 {
     size_t n = 0;
 #if FQ_HAVE_X86
-    if (fq_cpu_has_avx512()) {
+    const fq_cpu cpu = fq_cpu_ask();
+    if (cpu.avx512) {
         available[n++] = &fq_target_avx512;
     }
-    if (fq_cpu_has_avx2()) {
+    if (cpu.avx2) {
         available[n++] = &fq_target_avx2;
     }
 #elif FQ_HAVE_NEON
