@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from fq import _docs, reciprocal, reference
+from fq.learnable import backward_learnable, scale_gradient_factor
 from fq.qparams import QParams, choose_qparams
 
 _docs.describe(_core.divide, "fq")
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "QParams",
     "backward",
+    "backward_learnable",
     "backward_packed",
     "backward_recompute",
     "choose_qparams",
@@ -45,5 +47,6 @@ __all__ = [
     "get_num_threads",
     "reciprocal",
     "reference",
+    "scale_gradient_factor",
     "set_num_threads",
 ]

@@ -2,6 +2,7 @@
 
 from fq import reciprocal, reference
 from fq._types import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
+from fq.learnable import backward_learnable, scale_gradient_factor
 from fq.qparams import QParams, choose_qparams
 
 backward: _Backward
@@ -18,6 +19,7 @@ __version__: str
 __all__ = [
     "QParams",
     "backward",
+    "backward_learnable",
     "backward_packed",
     "backward_recompute",
     "choose_qparams",
@@ -27,5 +29,6 @@ __all__ = [
     "get_num_threads",
     "reciprocal",
     "reference",
+    "scale_gradient_factor",
     "set_num_threads",
 ]

@@ -6,6 +6,7 @@ have no division, and are here for completeness.
 """
 
 from fq import _core, _docs
+from fq.learnable import _backward
 
 _docs.describe(_core.reciprocal, "fq.reciprocal")
 
@@ -16,4 +17,22 @@ backward_recompute = _core.reciprocal["backward_recompute"]
 forward_packed = _core.reciprocal["forward_packed"]
 backward_packed = _core.reciprocal["backward_packed"]
 
-__all__ = ["backward", "backward_packed", "backward_recompute", "fake_quantize", "forward", "forward_packed"]
+__all__ = [
+    "backward",
+    "backward_learnable",
+    "backward_packed",
+    "backward_recompute",
+    "fake_quantize",
+    "forward",
+    "forward_packed",
+]
+
+
+def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, out=None):
+    """Gradients of x, scale and zero_point: `fq.backward_learnable` with x * (1 / scale) for x / scale.
+
+    >>> import fq, numpy as np
+    >>> fq.reciprocal.backward_learnable(np.ones(2), np.array([0.2, 9.0]), 0.25, 0, -8, 7)
+    (array([1., 0.]), np.float64(7.2), np.float64(-0.25))
+    """
+    return _backward(dy, x, (scale, zero_point, qmin, qmax), out, reciprocal=True)

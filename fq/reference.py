@@ -9,9 +9,19 @@ Below, zero_point is subtracted from the levels in place of being added to x / s
 however large x is. Each function takes ``arithmetic="divide"`` (x / scale) or ``"reciprocal"`` (x * (1 / scale)).
 """
 
+import math
+
 import numpy as np
 
-__all__ = ["backward", "backward_packed", "backward_recompute", "fake_quantize", "forward", "forward_packed"]
+__all__ = [
+    "backward",
+    "backward_learnable",
+    "backward_packed",
+    "backward_recompute",
+    "fake_quantize",
+    "forward",
+    "forward_packed",
+]
 
 
 def fake_quantize(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
@@ -69,6 +79,47 @@ def backward_packed(dy, bits):
     if bits.shape[-1] != -(-n // 8):
         raise ValueError(f"the last axis of bits must be {-(-n // 8)} for {n} elements, got {bits.shape[-1]}")
     return backward(dy, np.unpackbits(bits, axis=-1, count=n, bitorder="little").astype(np.bool_))
+
+
+def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
+    """The gradients of x, scale and zero_point, with sums that are exact until they are stored: see
+    `fq.backward_learnable`.
+
+    >>> dy = np.array([1.0, 1.0])
+    >>> backward_learnable(dy, np.array([0.2, 9.0]), 0.25, 0, -8, 7)
+    (array([1., 0.]), np.float64(7.2), np.float64(-0.25))
+    """
+    dy, x = _native(dy), _native(x)
+    if dy.shape != x.shape:
+        raise ValueError(f"dy and x must have one shape, got {dy.shape} and {x.shape}")
+    dx = backward_recompute(dy, x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)
+    compute = _type_computed_in(x)
+    of_scale, of_zero_point = np.shape(scale), np.shape(zero_point)
+    scale, lowest, highest = _checked(scale, zero_point, qmin, qmax, compute, arithmetic)
+    if dx.shape != x.shape:
+        raise ValueError(f"scale, zero_point, qmin and qmax must broadcast into x, {x.shape}, but give {dx.shape}")
+    with np.errstate(all="ignore"):
+        quotient = _quotient(x.astype(compute), scale, arithmetic)
+        rounded = np.rint(quotient)
+        inside = (lowest <= rounded) & (rounded <= highest)
+        slope = np.clip(rounded, lowest, highest) - np.where(inside, quotient, compute(0))
+        dy = dy.astype(np.float64)
+        dscale = _sum_to(of_scale, dy * slope)
+        dzero_point = _sum_to(of_zero_point, np.where(inside, 0.0, -dy * scale))
+        return dx, dscale.astype(compute)[()], dzero_point.astype(compute)[()]
+
+
+def _sum_to(shape, terms):
+    """The sums of terms over the axes along which an array of this shape is broadcast."""
+    lengths = (1,) * (terms.ndim - len(shape)) + tuple(shape)
+    kept = [axis for axis in range(terms.ndim) if lengths[axis] != 1]
+    each = math.prod(length for axis, length in enumerate(terms.shape) if axis not in kept)
+    rows = np.moveaxis(terms, kept, range(len(kept))).reshape(math.prod(shape), each)
+    return np.array([_exact_sum(row) for row in rows], np.float64).reshape(shape)
+
+
+def _exact_sum(row):
+    return math.fsum(row) if np.all(np.isfinite(row)) else np.sum(row)
 
 
 def _native(x):

@@ -8,6 +8,7 @@
 enum {
     FQ_BLOCK = 64,      /* elements that one mask word covers */
     CACHE_LINE = 64,    /* bytes */
+    FQ_SUMS = 16,       /* sums side by side in a learnable backward, whatever the width of a vector */
     FQ_ALIGN_FROM = 512 /* elements from which a call begins its stores at a cache line */
 };
 
@@ -68,6 +69,7 @@ typedef int fq_make_each(fq_each *each, const fq_contiguous *given, size_t n, in
 typedef struct {
     const char *name;
     fq_kernel *kernel[FQ_TYPES][FQ_OPS][FQ_WAYS];
+    fq_kernel *learnable[FQ_TYPES][FQ_WAYS];
     fq_make_each *make_each[2]; /* in float32, in float64 */
 } fq_target;
 

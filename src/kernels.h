@@ -148,7 +148,7 @@ static FQ_INLINE void E(multiply_block)(elem_t *dx, const elem_t *dy, size_t n, 
     FQ_LANES_LOOP
     for (size_t j = 0; j < n; j += LANES) {
         const size_t lanes = E(lanes_at)(j, n);
-        C(vec) v = C(mul)(E(load_some)(dy + j, lanes), C(ones)(mask64_get(&m, j)));
+        C(vec) v = C(mul)(E(load_some)(dy + j, lanes), C(keep)(mask64_get(&m, j), C(set)(1)));
         E(store_some)(dx + j, E(pack)(v), lanes, stream);
     }
 }
@@ -218,7 +218,8 @@ static FQ_INLINE void E(quantize_call)(char *const *data, int x, const fq_params
 {
     elem_t *y = (elem_t *)data[0];
     const elem_t *from = (const elem_t *)data[x];
-    if (E(streams)(p, way)) {
+    /* Measured: 16-bit elements with packed bits between them are slower past the cache than through it. */
+    if (E(streams)(p, way) && !(kind == MASK_BITS && sizeof(elem_t) == 2)) {
         E(quantize)(y, data[1], from, n, p, way, kind, 1);
         stream_done();
     }
@@ -266,7 +267,10 @@ static void E(backward_packed)(char *const *data, size_t n, const fq_params *p)
     static void E(recompute_##way)(char *const *data, size_t n, const fq_params *p)                               \
     {                                                                                                             \
         E(multiply_call)(data, p, n, way, NO_MASK);                                                               \
-    }
+    }                                                                                                             \
+    static void E(learnable_##way)(char *const *data, size_t n, const fq_params *p) { E(learn)(data, n, p, way); }
+
+#include "learn.h"
 
 FQ_QUANTIZING(FQ_DIVIDE)
 FQ_QUANTIZING(FQ_DIVIDE_FAST)

@@ -5,6 +5,7 @@
 
 #include "cache.h"
 #include "dispatch.h"
+#include "gradients.h"
 #include "threads.h"
 
 enum { MOST_THREADS = 1024 };
@@ -119,6 +120,8 @@ static PyMethodDef methods[] = {
      "_set_cache_threshold(bytes): another threshold; 0 for the machine's own."},
     {"compiler", compiler, METH_NOARGS, "compiler(): what built this extension."},
     {"has_openmp", has_openmp, METH_NOARGS, "has_openmp(): whether this build has threads of its own."},
+    {"_learnable", fq_learnable_from_python, METH_VARARGS,
+     "_learnable(reciprocal, dx, dy, x, scale, zero_point, qmin, qmax, keys, sums): see fq/learnable.py."},
     {"_describe", fq_describe, METH_VARARGS, "_describe(ufunc, doc): set the docstring of a ufunc."},
     {NULL, NULL, 0, NULL},
 };

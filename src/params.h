@@ -10,7 +10,8 @@ typedef enum {
     FQ_BAD_RECIPROCAL,
     FQ_BAD_RANGE,
     FQ_BAD_ZERO_POINT,
-    FQ_BAD_LEVELS
+    FQ_BAD_LEVELS,
+    FQ_NO_MEMORY
 } fq_status;
 
 /* The parameters as the caller gave them: scale is a float (a double for float64), the others are int64. */

@@ -62,12 +62,13 @@ static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b)
 {
     return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
 }
-static FQ_INLINE f32_vec f32_ones(unsigned lanes)
+static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v)
 {
     const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)lanes), bit), bit);
-    return _mm256_and_ps(_mm256_castsi256_ps(set), _mm256_set1_ps(1.0f));
+    return _mm256_and_ps(_mm256_castsi256_ps(set), v);
 }
+static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm256_sub_ps(a, b); }
 
 typedef __m256d f64_vec;
 enum { f64_LANES = 4 };
@@ -92,11 +93,19 @@ static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b)
 {
     return (unsigned)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_EQ_OQ));
 }
-static FQ_INLINE f64_vec f64_ones(unsigned lanes)
+static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v)
 {
     const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
     __m256i set = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x((long long)lanes), bit), bit);
-    return _mm256_and_pd(_mm256_castsi256_pd(set), _mm256_set1_pd(1.0));
+    return _mm256_and_pd(_mm256_castsi256_pd(set), v);
+}
+static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm256_sub_pd(a, b); }
+static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm256_add_pd(a, b); }
+static FQ_INLINE void f64_write(double *to, f64_vec v) { _mm256_storeu_pd(to, v); }
+static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, v; }
+static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
+{
+    return _mm256_cvtps_pd(part ? _mm256_extractf128_ps(v, 1) : _mm256_castps256_ps128(v));
 }
 
 static FQ_INLINE f32_vec load_f32(const float *from) { return _mm256_loadu_ps(from); }

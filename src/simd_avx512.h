@@ -62,10 +62,8 @@ static FQ_INLINE f32_vec f32_rint(f32_vec v)
     return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
-static FQ_INLINE f32_vec f32_ones(unsigned lanes)
-{
-    return _mm512_maskz_mov_ps((__mmask16)lanes, _mm512_set1_ps(1.0f));
-}
+static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v) { return _mm512_maskz_mov_ps((__mmask16)lanes, v); }
+static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm512_sub_ps(a, b); }
 
 typedef __m512d f64_vec;
 enum { f64_LANES = 8 };
@@ -84,9 +82,14 @@ static FQ_INLINE f64_vec f64_rint(f64_vec v)
     return _mm512_roundscale_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
-static FQ_INLINE f64_vec f64_ones(unsigned lanes)
+static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v) { return _mm512_maskz_mov_pd((__mmask8)lanes, v); }
+static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm512_sub_pd(a, b); }
+static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
+static FQ_INLINE void f64_write(double *to, f64_vec v) { _mm512_storeu_pd(to, v); }
+static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, v; }
+static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
 {
-    return _mm512_maskz_mov_pd((__mmask8)lanes, _mm512_set1_pd(1.0));
+    return _mm512_cvtps_pd(part ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v));
 }
 
 static FQ_INLINE f32_vec load_f32(const float *from) { return _mm512_loadu_ps(from); }

@@ -63,11 +63,12 @@ static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b)
 {
     return vaddvq_u32(vandq_u32(vceqq_f32(a, b), f32_lane_bits()));
 }
-static FQ_INLINE f32_vec f32_ones(unsigned lanes)
+static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v)
 {
     uint32x4_t set = vtstq_u32(vdupq_n_u32(lanes), f32_lane_bits());
-    return vreinterpretq_f32_u32(vandq_u32(set, vreinterpretq_u32_f32(vdupq_n_f32(1))));
+    return vreinterpretq_f32_u32(vandq_u32(set, vreinterpretq_u32_f32(v)));
 }
+static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return vsubq_f32(a, b); }
 
 typedef float64x2_t f64_vec;
 enum { f64_LANES = 2 };
@@ -90,10 +91,18 @@ static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b)
 {
     return (unsigned)vaddvq_u64(vandq_u64(vceqq_f64(a, b), f64_lane_bits()));
 }
-static FQ_INLINE f64_vec f64_ones(unsigned lanes)
+static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v)
 {
     uint64x2_t set = vtstq_u64(vdupq_n_u64(lanes), f64_lane_bits());
-    return vreinterpretq_f64_u64(vandq_u64(set, vreinterpretq_u64_f64(vdupq_n_f64(1))));
+    return vreinterpretq_f64_u64(vandq_u64(set, vreinterpretq_u64_f64(v)));
+}
+static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return vsubq_f64(a, b); }
+static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return vaddq_f64(a, b); }
+static FQ_INLINE void f64_write(double *to, f64_vec v) { vst1q_f64(to, v); }
+static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, v; }
+static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
+{
+    return vcvt_f64_f32(part ? vget_high_f32(v) : vget_low_f32(v));
 }
 
 static FQ_INLINE f32_vec load_f32(const float *from) { return vld1q_f32(from); }

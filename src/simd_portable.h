@@ -71,7 +71,9 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
     static FQ_INLINE scalar type##_min(scalar a, scalar b) { return a < b ? a : b; }                          \
     static FQ_INLINE scalar type##_max(scalar a, scalar b) { return a > b ? a : b; }                          \
     static FQ_INLINE unsigned type##_equal(scalar a, scalar b) { return a == b; }                             \
-    static FQ_INLINE scalar type##_ones(unsigned lanes) { return (scalar)lanes; }                             \
+    static FQ_INLINE scalar type##_keep(unsigned lanes, scalar v) { return lanes & 1 ? v : 0; }               \
+    static FQ_INLINE scalar type##_sub(scalar a, scalar b) { return a - b; }                                  \
+    static FQ_INLINE double type##_widen(scalar v, size_t part) { return (void)part, (double)v; }             \
     /* Half to even: adding `big` leaves no bit for a fraction. */                                            \
     static FQ_INLINE scalar type##_rint(scalar v)                                                             \
     {                                                                                                         \
@@ -81,6 +83,9 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
 
 FQ_SCALAR_WORDS(f32, float, fabsf, copysignf, 0x1p23f)
 FQ_SCALAR_WORDS(f64, double, fabs, copysign, 0x1p52)
+
+static FQ_INLINE double f64_add(double a, double b) { return a + b; }
+static FQ_INLINE void f64_write(double *to, double v) { *to = v; }
 
 static FQ_INLINE void stream_done(void) {}
 

@@ -39,5 +39,7 @@
         #target,                                                                                            \
         {[FQ_F16] = FQ_OPS_OF(f16), [FQ_BF16] = FQ_OPS_OF(bf16), [FQ_F32] = FQ_OPS_OF(f32),                 \
          [FQ_F64] = FQ_OPS_OF(f64)},                                                                        \
+        {[FQ_F16] = FQ_WAYS_OF(learnable, f16), [FQ_BF16] = FQ_WAYS_OF(learnable, bf16),                    \
+         [FQ_F32] = FQ_WAYS_OF(learnable, f32), [FQ_F64] = FQ_WAYS_OF(learnable, f64)},                     \
         {make_each_f32, make_each_f64},                                                                     \
     }

@@ -3,6 +3,7 @@
 
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_1_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL fq_array_api
 #include <numpy/ndarraytypes.h>
 #include <numpy/ufuncobject.h>
 #include <numpy/dtype_api.h>
@@ -55,7 +56,7 @@ static const ufunc_spec specs[ARITHMETICS][FQ_OPS] = {SPECS(0), SPECS(1)};
  * ml_dtypes, which never let go of theirs. */
 static PyArray_DTypeMeta *dtype_of[FQ_TYPES];
 
-static void raise_refused(fq_status status, const fq_values *bad, fq_type type)
+void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type)
 {
     const int in_f64 = type == FQ_F64;
     const long long zero_point = bad->zero_point, qmin = bad->qmin, qmax = bad->qmax;
@@ -77,12 +78,22 @@ static void raise_refused(fq_status status, const fq_values *bad, fq_type type)
         PyErr_Format(PyExc_ValueError, "zero_point must lie within [qmin, qmax] = [%lld, %lld], got %lld", qmin,
                      qmax, zero_point);
         break;
+    case FQ_NO_MEMORY: PyErr_NoMemory(); break;
     default:
         PyErr_Format(PyExc_ValueError,
                      "every level minus zero_point must be exact in %s (at most %s), got qmin %lld, zero_point "
                      "%lld and qmax %lld",
                      in_f64 ? "float64" : "float32", in_f64 ? "2**53" : "2**24", qmin, zero_point, qmax);
     }
+}
+
+int fq_type_of_dtype(const void *dtype)
+{
+    int type = FQ_TYPES - 1;
+    while (type >= 0 && dtype_of[type] != dtype) {
+        type--;
+    }
+    return type;
 }
 
 static void set_array(fq_arrays *arrays, int a, char *data, npy_intp step, npy_intp row_step)
@@ -98,7 +109,7 @@ static int finish(fq_status status, const fq_values *bad, fq_type type)
         return 0;
     }
     const PyGILState_STATE gil = PyGILState_Ensure();
-    raise_refused(status, bad, type);
+    fq_raise_refused(status, bad, type);
     PyGILState_Release(gil);
     return -1;
 }

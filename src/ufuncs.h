@@ -5,8 +5,16 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "params.h"
+
 /* Loads NumPy, makes every ufunc and adds it to the module. -1 with an exception set on failure. */
 int fq_add_ufuncs(PyObject *module);
+
+/* The element type that this DType (a PyArray_DTypeMeta) is, or -1. */
+int fq_type_of_dtype(const void *dtype);
+
+/* Sets the exception for a refused parameter. */
+void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type);
 
 /* _describe(ufunc, doc): gives a ufunc its docstring where NumPy (before 2.4) cannot assign one. */
 PyObject *fq_describe(PyObject *module, PyObject *args);

@@ -1,0 +1,92 @@
+/* Makes the call of a learnable backward out of NumPy arrays that fq/learnable.py has prepared. */
+#include "gradients.h"
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define NPY_TARGET_VERSION NPY_2_1_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL fq_array_api
+#define NO_IMPORT_ARRAY
+#include <numpy/ndarraytypes.h>
+#include <numpy/arrayobject.h>
+
+#include "learnable.h"
+#include "ufuncs.h"
+
+enum { DX, DY, X, SCALE, ZERO_POINT, QMIN, QMAX, KEYS, ARRAYS };
+
+static fq_axis axis_of(PyArrayObject *const *arrays, int a)
+{
+    ptrdiff_t step[ARRAYS];
+    for (int k = 0; k < ARRAYS; k++) {
+        step[k] = PyArray_STRIDE(arrays[k], a);
+    }
+    return (fq_axis){(size_t)PyArray_DIM(arrays[X], a), step[DX],         step[DY],   step[X],
+                     step[SCALE],                       step[ZERO_POINT], step[QMIN], step[QMAX],
+                     step[KEYS] / (ptrdiff_t)sizeof(double)};
+}
+
+/* Whether the outer axis goes on where the inner one ends, in every array. */
+static int continues(const fq_axis *outer, const fq_axis *inner)
+{
+    const ptrdiff_t n = (ptrdiff_t)inner->length;
+    return outer->dx == n * inner->dx && outer->dy == n * inner->dy && outer->x == n * inner->x &&
+           outer->scale == n * inner->scale && outer->zero_point == n * inner->zero_point &&
+           outer->qmin == n * inner->qmin && outer->qmax == n * inner->qmax && outer->key == n * inner->key;
+}
+
+/* The axes of x, those of length 1 left out and those that continue each other joined; at least one. */
+static void set_axes(fq_learnable_call *call, PyArrayObject *const *arrays)
+{
+    call->axes = 0;
+    for (int a = 0; a < PyArray_NDIM(arrays[X]); a++) {
+        const fq_axis axis = axis_of(arrays, a);
+        fq_axis *last = &call->axis[call->axes - (call->axes > 0)];
+        if (axis.length == 1) {
+            continue;
+        }
+        if (call->axes > 0 && continues(last, &axis)) {
+            const size_t length = last->length * axis.length;
+            *last = axis;
+            last->length = length;
+        }
+        else {
+            call->axis[call->axes++] = axis;
+        }
+    }
+    if (call->axes == 0) {
+        call->axis[call->axes++] = (fq_axis){.length = 1};
+    }
+}
+
+PyObject *fq_learnable_from_python(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyArrayObject *a[ARRAYS], *sums;
+    fq_learnable_call call;
+    fq_values bad;
+    fq_status status;
+    if (!PyArg_ParseTuple(args, "iO!O!O!O!O!O!O!O!O!", &call.reciprocal, &PyArray_Type, &a[DX], &PyArray_Type, &a[DY],
+                          &PyArray_Type, &a[X], &PyArray_Type, &a[SCALE], &PyArray_Type, &a[ZERO_POINT],
+                          &PyArray_Type, &a[QMIN], &PyArray_Type, &a[QMAX], &PyArray_Type, &a[KEYS], &PyArray_Type,
+                          &sums)) {
+        return NULL;
+    }
+    const int type = fq_type_of_dtype(NPY_DTYPE(PyArray_DESCR(a[X])));
+    if (type < 0) {
+        return PyErr_Format(PyExc_TypeError, "x must be float16, bfloat16, float32 or float64, got %S",
+                            PyArray_DESCR(a[X]));
+    }
+    call.type = (fq_type)type;
+    call.dx = PyArray_BYTES(a[DX]), call.dy = PyArray_BYTES(a[DY]), call.x = PyArray_BYTES(a[X]);
+    call.scale = PyArray_BYTES(a[SCALE]), call.zero_point = PyArray_BYTES(a[ZERO_POINT]);
+    call.qmin = PyArray_BYTES(a[QMIN]), call.qmax = PyArray_BYTES(a[QMAX]);
+    call.keys = (size_t)PyArray_SIZE(sums) / 2;
+    call.of_scale = PyArray_DATA(sums), call.of_zero_point = call.of_scale + call.keys;
+    set_axes(&call, a);
+    Py_BEGIN_ALLOW_THREADS
+    status = fq_learnable(&call, &bad);
+    Py_END_ALLOW_THREADS
+    if (status != FQ_OK) {
+        fq_raise_refused(status, &bad, call.type);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}

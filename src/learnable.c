@@ -1,0 +1,257 @@
+/* Runs the learnable backward piece by piece, each with sums of its own, which are added up in the pieces' order. */
+#include "learnable.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dispatch.h"
+#include "fpflags.h"
+#include "strided.h"
+#include "threads.h"
+
+enum {
+    WIDEST = 8,         /* bytes of the widest element */
+    BLOCK = 4096,       /* elements of a row that are summed before they are added to the sum of their key */
+    FLUSH_AFTER = 1024, /* rows likewise, where each column has a key */
+    MOST_PIECES = 16,
+    PIECE_FROM = 32 * 1024,       /* elements from which a piece gains */
+    MOST_PARTIAL_SUMS = 256 * 1024 /* of all pieces together */
+};
+
+static const size_t size_of_type[FQ_TYPES] = {[FQ_F16] = 2, [FQ_BF16] = 2, [FQ_F32] = 4, [FQ_F64] = 8};
+
+/* A sum with what its rounding lost (Neumaier). */
+typedef struct {
+    double sum, lost;
+} exact_sum;
+
+static void add(exact_sum *to, double v)
+{
+    const double sum = to->sum + v;
+    to->lost += fabs(to->sum) >= fabs(v) ? (to->sum - sum) + v : (v - sum) + to->sum;
+    to->sum = sum;
+}
+
+/* An infinite sum has lost a NaN on the way. */
+static double total(const exact_sum *s) { return isfinite(s->sum) ? s->sum + s->lost : s->sum; }
+
+typedef struct {
+    exact_sum scale, zero_point;
+} key_sums;
+
+/* How a call is cut: items, each a block of one row, in the order of blocks, then rows. */
+typedef struct {
+    const fq_learnable_call *call;
+    const fq_axis *inner;
+    int each;       /* parameters or keys of their own along the innermost axis */
+    int contiguous; /* along the innermost axis */
+    size_t block, rows, items, pieces;
+    key_sums *sums; /* of the pieces, one after the other */
+    fq_status *status;
+    fq_values *bad;
+} plan;
+
+/* What a piece carries from one item to the next. */
+typedef struct {
+    const plan *plan;
+    key_sums *sums;
+    ptrdiff_t key; /* of the sums that wait */
+    size_t n, waiting;
+    fq_given given; /* of the parameters that are ready */
+    fq_params params;
+    fq_kernel *kernel;
+    fq_room room;
+    double of_scale[FQ_CHUNK], of_zero_point[FQ_CHUNK];
+    _Alignas(64) char buffer[3][FQ_CHUNK * WIDEST];
+} worker;
+
+/* An item's first element. */
+typedef struct {
+    char *dx;
+    const char *dy, *x;
+    ptrdiff_t key;
+    size_t n;
+    fq_given given;
+} item;
+
+static void step(item *at, const fq_axis *axis, size_t by)
+{
+    const ptrdiff_t k = (ptrdiff_t)by;
+    at->dx += k * axis->dx, at->dy += k * axis->dy, at->x += k * axis->x, at->key += k * axis->key;
+    at->given.scale += k * axis->scale, at->given.zero_point += k * axis->zero_point;
+    at->given.qmin += k * axis->qmin, at->given.qmax += k * axis->qmax;
+}
+
+static item item_at(const plan *p, size_t index)
+{
+    const fq_learnable_call *c = p->call;
+    const fq_axis *inner = p->inner;
+    const size_t from = index / p->rows * p->block, left = inner->length - from;
+    size_t row = index % p->rows;
+    item at = {c->dx, c->dy, c->x, 0, left < p->block ? left : p->block, {0}};
+    at.given = (fq_given){c->scale,     c->zero_point,     c->qmin,     c->qmax,    inner->scale, inner->zero_point,
+                          inner->qmin, inner->qmax, 0, 0, 0, 0};
+    step(&at, inner, from);
+    for (int a = c->axes - 2; a >= 0; a--) {
+        step(&at, &c->axis[a], row % c->axis[a].length);
+        row /= c->axis[a].length;
+    }
+    return at;
+}
+
+static void flush(worker *w)
+{
+    const size_t sums = w->plan->each ? w->n : 1;
+    if (w->waiting == 0) {
+        return;
+    }
+    for (size_t i = 0; i < sums; i++) {
+        key_sums *to = &w->sums[w->key + (ptrdiff_t)i * w->plan->inner->key];
+        add(&to->scale, w->of_scale[i]);
+        add(&to->zero_point, w->of_zero_point[i]);
+    }
+    w->waiting = 0;
+}
+
+static int same_parameters(const fq_given *a, const fq_given *b)
+{
+    return a->scale == b->scale && a->zero_point == b->zero_point && a->qmin == b->qmin && a->qmax == b->qmax;
+}
+
+/* Makes the parameters of an item ready, unless the last item's were the same. */
+static fq_status prepare(worker *w, const item *at, fq_values *bad)
+{
+    const fq_learnable_call *c = w->plan->call;
+    const fq_arithmetic arithmetic = {c->type == FQ_F64, c->reciprocal};
+    fq_kernel *const *kernels = fq_target_in_use()->learnable[c->type];
+    if (w->kernel != NULL && w->n == at->n && same_parameters(&w->given, &at->given)) {
+        return FQ_OK;
+    }
+    fq_way way = c->reciprocal ? FQ_MULTIPLY_EACH : FQ_DIVIDE_EACH;
+    fq_status status;
+    if (w->plan->each) {
+        w->room.filled = 0;
+        status = fq_params_of_each(&w->params, &w->room, &at->given, 0, at->n, arithmetic, bad);
+    }
+    else {
+        status = fq_params_of_all(&w->params, &way, &at->given, arithmetic, bad);
+    }
+    w->kernel = kernels[way];
+    w->given = at->given;
+    return status;
+}
+
+static void run_item(worker *w, const item *at)
+{
+    const fq_axis *inner = w->plan->inner;
+    const size_t size = size_of_type[w->plan->call->type];
+    const int direct = w->plan->contiguous;
+    char *data[] = {at->dx, (char *)w->of_scale, (char *)w->of_zero_point, (char *)(uintptr_t)at->dy,
+                    (char *)(uintptr_t)at->x};
+    if (!direct) {
+        data[0] = w->buffer[0], data[3] = w->buffer[1], data[4] = w->buffer[2];
+        fq_copy_strided(data[3], (ptrdiff_t)size, at->dy, inner->dy, size, at->n);
+        fq_copy_strided(data[4], (ptrdiff_t)size, at->x, inner->x, size, at->n);
+    }
+    w->kernel(data, at->n, &w->params);
+    if (!direct) {
+        fq_copy_strided(at->dx, inner->dx, data[0], (ptrdiff_t)size, size, at->n);
+    }
+}
+
+static fq_status run_piece(const plan *p, size_t piece, worker *w)
+{
+    const size_t from = p->items * piece / p->pieces, to = p->items * (piece + 1) / p->pieces;
+    *w = (worker){.plan = p, .sums = p->sums + piece * p->call->keys};
+    for (size_t i = from; i < to; i++) {
+        const item at = item_at(p, i);
+        if (w->waiting == (p->each ? FLUSH_AFTER : 1) || w->key != at.key || w->n != at.n) {
+            flush(w);
+        }
+        const fq_status status = prepare(w, &at, &p->bad[piece]);
+        if (status != FQ_OK) {
+            return status;
+        }
+        if (w->waiting == 0) {
+            const size_t bytes = p->each ? sizeof w->of_scale : sizeof w->of_scale[0];
+            memset(w->of_scale, 0, bytes);
+            memset(w->of_zero_point, 0, bytes);
+        }
+        w->key = at.key, w->n = at.n, w->waiting++;
+        run_item(w, &at);
+    }
+    flush(w);
+    return FQ_OK;
+}
+
+static void run_pieces(void *context, size_t from, size_t to)
+{
+    const plan *p = context;
+    worker w;
+    for (size_t piece = from; piece < to; piece++) {
+        p->status[piece] = run_piece(p, piece, &w);
+    }
+}
+
+/* The pieces depend on the sizes alone, so that the sums do too. */
+static plan plan_of(const fq_learnable_call *c)
+{
+    const fq_axis *inner = &c->axis[c->axes - 1];
+    const ptrdiff_t size = (ptrdiff_t)size_of_type[c->type];
+    plan p = {.call = c, .inner = inner, .rows = 1};
+    p.each = inner->key != 0 && inner->length > 1;
+    p.contiguous = inner->length == 1 || (inner->dx == size && inner->dy == size && inner->x == size);
+    p.block = p.contiguous && !p.each ? BLOCK : FQ_CHUNK;
+    for (int a = 0; a < c->axes - 1; a++) {
+        p.rows *= c->axis[a].length;
+    }
+    p.items = p.rows * ((inner->length + p.block - 1) / p.block);
+    p.pieces = p.rows * inner->length / PIECE_FROM;
+    p.pieces = p.pieces < MOST_PIECES ? p.pieces : MOST_PIECES;
+    while (p.pieces > 1 && p.pieces * c->keys > MOST_PARTIAL_SUMS) {
+        p.pieces--;
+    }
+    p.pieces = p.pieces > 0 ? p.pieces : 1;
+    p.pieces = p.pieces < p.items || p.items == 0 ? p.pieces : p.items;
+    return p;
+}
+
+static void merge(const plan *p)
+{
+    const fq_learnable_call *c = p->call;
+    for (size_t key = 0; key < c->keys; key++) {
+        key_sums all = p->sums[key];
+        for (size_t piece = 1; piece < p->pieces; piece++) {
+            const key_sums *one = &p->sums[piece * c->keys + key];
+            add(&all.scale, one->scale.sum), all.scale.lost += one->scale.lost;
+            add(&all.zero_point, one->zero_point.sum), all.zero_point.lost += one->zero_point.lost;
+        }
+        c->of_scale[key] = total(&all.scale);
+        c->of_zero_point[key] = total(&all.zero_point);
+    }
+}
+
+fq_status fq_learnable(const fq_learnable_call *call, fq_values *bad)
+{
+    fq_status status[MOST_PIECES] = {FQ_OK}, result = FQ_OK;
+    fq_values refused[MOST_PIECES];
+    plan p = plan_of(call);
+    p.status = status, p.bad = refused;
+    p.sums = calloc(p.pieces * call->keys + 1, sizeof *p.sums);
+    if (p.sums == NULL) {
+        return FQ_NO_MEMORY;
+    }
+    const fq_fpflags flags = fq_fpflags_save();
+    fq_parallel(p.pieces, 1, 1, run_pieces, &p);
+    for (size_t piece = 0; piece < p.pieces && result == FQ_OK; piece++) {
+        result = status[piece];
+        *bad = refused[piece];
+    }
+    if (result == FQ_OK) {
+        merge(&p);
+    }
+    fq_fpflags_restore(flags);
+    free(p.sums);
+    return result;
+}

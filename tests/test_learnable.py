@@ -1,0 +1,228 @@
+"""backward_learnable: the gradients of the reference for every layout, and the same bits however it is run."""
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+from helpers import FLOAT_TYPES, assert_same
+
+import fq
+from fq import _core
+
+MODULES = [("divide", fq), ("reciprocal", fq.reciprocal)]
+SHAPES = [  # of x, of scale, of zero_point
+    ((1000,), (), ()),
+    ((4, 5, 6), (5, 1), (5, 1)),
+    ((4, 5, 6), (4, 1, 1), ()),
+    ((40, 300), (300,), (300,)),
+    ((40, 300), (300,), (40, 1)),
+    ((3, 4, 5, 6), (3, 1, 5, 1), (1, 4, 1, 1)),
+    ((7, 9), (7, 9), (7, 9)),
+    ((2, 3, 1), (1, 3, 1), (1,)),
+    ((), (), ()),
+    ((1,), (1,), ()),
+]
+
+
+def case(shape, of_scale, of_zero_point, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    scale = rng.uniform(0.02, 0.2, of_scale)
+    zero_point = rng.integers(-3, 4, of_zero_point)
+    x = rng.standard_normal(shape)
+    return rng.standard_normal(shape).astype(dtype), np.asarray(x).astype(dtype), scale, zero_point, -8, 7
+
+
+def assert_close(found, expected, dy, scale, computed):
+    """Sums of terms up to about 12 |dy|: within rounding of float64 sums, and of the type they are stored in."""
+    assert np.shape(found) == np.shape(expected)
+    assert np.asarray(found).dtype == computed
+    most = 16 * float(np.abs(dy.astype(np.float64)).sum()) + 1
+    bound = 1e-13 * most if computed == np.float64 else np.spacing(np.abs(expected)) + 1e-13 * most
+    assert np.all(np.abs(np.float64(found) - np.float64(expected)) <= bound)
+
+
+@pytest.mark.parametrize("dtype", FLOAT_TYPES)
+@pytest.mark.parametrize(("arithmetic", "module"), MODULES)
+@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+def test_equals_the_reference(target, shapes, arithmetic, module, dtype):
+    dy, x, *qparams = case(*shapes, dtype)
+    computed = np.float64 if dtype == np.float64 else np.float32
+    found = module.backward_learnable(dy, x, *qparams)
+    expected = fq.reference.backward_learnable(dy, x, *qparams, arithmetic=arithmetic)
+    assert_same(np.asarray(found[0]), np.asarray(expected[0]))
+    assert_close(found[1], expected[1], dy, qparams[0], computed)
+    assert_close(found[2], expected[2], dy, qparams[0], computed)
+
+
+@pytest.mark.parametrize("length", [*range(1, 70), 4095, 4096, 4097, 8200])
+def test_every_length(target, length):
+    dy, x, *qparams = case((length,), (), (), np.float32, seed=length)
+    found, expected = fq.backward_learnable(dy, x, *qparams), fq.reference.backward_learnable(dy, x, *qparams)
+    assert_same(found[0], expected[0])
+    assert found[1] == expected[1]
+    assert found[2] == expected[2]
+
+
+def test_float64_sums_are_within_1e_12_of_exact_ones():
+    dy, x, scale, zero_point, qmin, qmax = case((300_000,), (), (), np.float64)
+    dy = np.abs(dy)
+    x = np.abs(x) + 3.0  # all above the range: the terms have one sign
+    _, dscale, dzero_point = fq.backward_learnable(dy, x, scale, zero_point, qmin, qmax)
+    assert dscale == pytest.approx(math.fsum(dy) * float(qmax - zero_point), rel=1e-12)
+    assert dzero_point == pytest.approx(-math.fsum(dy) * float(scale), rel=1e-12)
+
+
+def test_float32_sums_are_correctly_rounded():
+    dy, x, *qparams = case((200, 1000), (200, 1), (200, 1), np.float32)
+    found, expected = fq.backward_learnable(dy, x, *qparams), fq.reference.backward_learnable(dy, x, *qparams)
+    assert_same(found[1], expected[1])
+
+
+@pytest.mark.parametrize("dtype", FLOAT_TYPES)
+@pytest.mark.parametrize(
+    "shapes", [((200_000,), (), ()), ((7, 300, 97), (300, 1), ()), ((900, 300), (300,), (300,))], ids=str
+)
+def test_same_bits_on_every_target_and_with_any_number_of_threads(shapes, dtype):
+    dy, x, *qparams = case(*shapes, dtype)
+    threads, before, seen = fq.get_num_threads(), _core.target(), set()
+    try:
+        for name in _core.targets():
+            for n in (1, 2, 3, 7):
+                _core._set_target(name)
+                fq.set_num_threads(n)
+                seen.add(tuple(np.asarray(one).tobytes() for one in fq.backward_learnable(dy, x, *qparams)))
+    finally:
+        fq.set_num_threads(threads)
+        _core._set_target(before)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "view", [lambda a: a[::2, ::-3], lambda a: a.T, lambda a: np.asfortranarray(a), lambda a: a[:, :1]]
+)
+def test_any_strides(target, view):
+    dy, x, *qparams = case((60, 90), (), (), np.float32)
+    dy, x = view(dy), view(x)
+    out = view(np.zeros((60, 90), np.float32))
+    found = fq.backward_learnable(dy, x, *qparams, out=(out, None, None))
+    expected = fq.reference.backward_learnable(dy, x, *qparams)
+    assert found[0] is out
+    assert_same(np.ascontiguousarray(out), np.ascontiguousarray(expected[0]))
+    assert found[1] == expected[1]
+
+
+def test_byte_swapped_and_misaligned_input():
+    dy, x, *qparams = case((100,), (), (), np.float32)
+    expected = fq.backward_learnable(dy, x, *qparams)
+    odd = np.zeros(401, np.uint8)[1:].view(np.float32)
+    odd[...] = x
+    for given in (x.astype(">f4"), odd):
+        found = fq.backward_learnable(dy, given, *qparams)
+        assert_same(found[0], expected[0])
+        assert found[1:] == expected[1:]
+
+
+def test_in_place_and_overlapping():
+    dy, x, *qparams = case((5000,), (), (), np.float32)
+    expected = fq.backward_learnable(dy, x, *qparams)
+    for shift in (0, 1):
+        room = np.zeros(5001, np.float32)
+        here = room[:5000]
+        here[...] = dy
+        found = fq.backward_learnable(here, x, *qparams, out=(room[shift : 5000 + shift], None, None))
+        assert_same(found[0], expected[0])
+        assert found[1:] == expected[1:]
+
+
+def test_out_holds_the_sums():
+    dy, x, *qparams = case((4, 5, 6), (5, 1), (), np.float32)
+    out = np.empty_like(x), np.empty((5, 1), np.float32), np.empty((), np.float32)
+    found = fq.backward_learnable(dy, x, *qparams, out=out)
+    assert all(one is given for one, given in zip(found, out, strict=True))
+    expected = fq.backward_learnable(dy, x, *qparams)
+    assert_same(out[1], expected[1])
+    assert out[2] == expected[2]
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
+def test_an_empty_x_gives_zero_gradients(shape):
+    dx, dscale, dzero_point = fq.backward_learnable(np.zeros(shape), np.zeros(shape), np.ones(shape[-1:]), 0, 0, 1)
+    assert dx.shape == shape
+    assert_same(dscale, np.zeros(shape[-1:]))
+    assert dzero_point == 0
+
+
+def test_nan_and_infinities():
+    x = np.array([np.inf, -np.inf, 100.0], np.float32)
+    dx, dscale, dzero_point = fq.backward_learnable(np.ones(3, np.float32), x, 0.5, 1, -8, 7)
+    assert dx.tolist() == [0, 0, 0]
+    assert dscale == 6 - 9 + 6
+    assert dzero_point == -1.5
+    assert np.isnan(fq.backward_learnable(np.ones(1), np.array([np.nan]), 0.5, 0, -8, 7)[1])
+
+
+def test_no_memory_that_grows_with_x_but_dx():
+    dy, x, *qparams = case((1000, 1000), (1000,), (), np.float32)
+    out = np.empty_like(x), None, None
+    fq.backward_learnable(dy, x, *qparams, out=out)
+    tracemalloc.start()
+    fq.backward_learnable(dy, x, *qparams, out=out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 40
+
+
+@pytest.mark.parametrize(
+    ("dy", "x", "qparams", "error", "message"),
+    [
+        (np.zeros(3), np.zeros(4), (1, 0, 0, 1), ValueError, r"dy and x must have one shape, got \(3,\) and \(4,\)"),
+        (np.zeros(3), np.zeros(3, "f4"), (1, 0, 0, 1), TypeError, "one type, got float64 and float32"),
+        (np.zeros(3, int), np.zeros(3), (1, 0, 0, 1), TypeError, "dy must be float16.* got int64"),
+        (np.zeros(3), np.zeros(3, complex), (1, 0, 0, 1), TypeError, "x must be float16.* got complex128"),
+        (
+            np.zeros(3),
+            np.zeros(3),
+            (np.ones(2), 0, 0, 1),
+            ValueError,
+            r"scale must broadcast .*\(3,\), got shape \(2,\)",
+        ),
+        (np.zeros(3), np.zeros(3), (np.ones((2, 1)), 0, 0, 1), ValueError, "scale must broadcast"),
+        (np.zeros(3), np.zeros(3), (1, [0, 0], 0, 1), ValueError, "zero_point must broadcast"),
+        (np.zeros(3), np.zeros(3), (1, 0.5, 0, 1), TypeError, "zero_point must be an integer .* got float64"),
+        (np.zeros(3), np.zeros(3), (1j, 0, 0, 1), TypeError, "scale must be a real number .* got complex128"),
+        (np.zeros(3), np.zeros(3), (0.0, 0, 0, 1), ValueError, "scale must be positive and finite"),
+        (np.zeros(3), np.zeros(3), ([1, -1.0, 1], 0, 0, 1), ValueError, "scale must be positive .* got -1"),
+        (np.zeros(3), np.zeros(3), (1, 2, 0, 1), ValueError, "zero_point must lie within"),
+        (np.zeros(3), np.zeros(3), (1, 0, 2, 1), ValueError, "qmin must not exceed qmax"),
+    ],
+)
+def test_bad_input(dy, x, qparams, error, message):
+    with pytest.raises(error, match=message):
+        fq.backward_learnable(dy, x, *qparams)
+
+
+@pytest.mark.parametrize(
+    ("out", "error"),
+    [
+        (np.zeros(3), TypeError),
+        ((np.zeros(3), None), TypeError),
+        ((np.zeros(3, "f4"), None, None), TypeError),
+        ((np.zeros(4), None, None), ValueError),
+        ((None, np.zeros(1), None), ValueError),
+    ],
+)
+def test_bad_out(out, error):
+    with pytest.raises(error, match="out"):
+        fq.backward_learnable(np.zeros(3), np.zeros(3), 1.0, 0, 0, 1, out=out)
+
+
+def test_a_reciprocal_that_overflows_is_refused():
+    with pytest.raises(ValueError, match="1 / scale must be finite"):
+        fq.reciprocal.backward_learnable(np.zeros(3, "f4"), np.zeros(3, "f4"), 1e-40, 0, 0, 1)
+
+
+@pytest.mark.parametrize(("n", "qmax"), [(0, 7), (10, 0), (-1, 7)])
+def test_scale_gradient_factor_refuses(n, qmax):
+    with pytest.raises(ValueError, match="positive"):
+        fq.scale_gradient_factor(n, qmax)
