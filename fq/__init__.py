@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
         "(a plain 'pip install .' is hidden there by the source folder fq/)"
     ) from error
 
-from fq import _docs, reciprocal, reference
+from fq import _docs, gradcheck, reciprocal, reference
 from fq.learnable import backward_learnable, scale_gradient_factor
 from fq.qparams import QParams, choose_qparams
 
@@ -45,6 +45,7 @@ __all__ = [
     "forward",
     "forward_packed",
     "get_num_threads",
+    "gradcheck",
     "reciprocal",
     "reference",
     "scale_gradient_factor",

@@ -1,6 +1,6 @@
 """The public names of fq, for type checkers."""
 
-from fq import reciprocal, reference
+from fq import gradcheck, reciprocal, reference
 from fq._types import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
 from fq.learnable import backward_learnable, scale_gradient_factor
 from fq.qparams import QParams, choose_qparams
@@ -27,6 +27,7 @@ __all__ = [
     "forward",
     "forward_packed",
     "get_num_threads",
+    "gradcheck",
     "reciprocal",
     "reference",
     "scale_gradient_factor",

@@ -43,7 +43,25 @@ def _info(_args):
     info.run()
 
 
-_COMMANDS = [_add_demo, _add_info]
+def _add_gradcheck(commands):
+    parser = commands.add_parser("gradcheck", help="check gradients numerically: fq's, or your own")
+    parser.add_argument("--forward", metavar="PKG.MOD:NAME", help="called as forward(x, scale, zero_point, qmin, qmax)")
+    parser.add_argument("--backward", metavar="PKG.MOD:NAME", help="called as backward(dy, x, scale, ...), gives dx")
+    parser.add_argument("--type", help="only this element type")
+    parser.add_argument("--seed", type=int, default=0, help="of the values checked (0)")
+    parser.set_defaults(run=_gradcheck, parser=parser)
+
+
+def _gradcheck(args):
+    from fq import _gradcheck_command as command
+
+    try:
+        return command.run(args.forward, args.backward, args.type, args.seed)
+    except command.InputError as error:
+        args.parser.error(str(error))
+
+
+_COMMANDS = [_add_demo, _add_info, _add_gradcheck]
 
 
 def main(argv=None):
