@@ -221,10 +221,11 @@ def _y(subject, case, arithmetic):
 
 
 def _clamped(subject, case, _arithmetic):
-    """As the candidate's own value a few steps beyond the end."""
+    """As the candidate's own value a little more than the length of the range beyond the end."""
     grid = case.qparams
-    low, high = grid.qmin - grid.zero_point, grid.qmax - grid.zero_point
-    beyond = np.where(case.x > 0, high + 8, low - 8).astype(type(grid.scale)) * grid.scale
+    further = grid.qmax - grid.qmin + 8
+    low, high = grid.qmin - grid.zero_point - further, grid.qmax - grid.zero_point + further
+    beyond = np.where(case.x > 0, high, low).astype(type(grid.scale)) * grid.scale
     expected = subject.forward(case._replace(x=beyond.astype(case.x.dtype)))
     return _different(case, expected, subject.forward(case))
 
@@ -368,13 +369,13 @@ ALL = (
     Law("ends", "At, beside and beyond both ends of the range, y is the reference's bit for bit.", _drawn(_ENDS), _y),
     Law(
         "huge values",
-        "A finite value that no integer type holds clamps like one a few steps beyond the end.",
+        "A finite value that no integer type holds clamps like one just beyond the range.",
         _drawn(("huge",), zero_points="any", keep=lambda x, grid: np.isfinite(x) & _outside(x, grid)),
         _clamped,
     ),
     Law(
         "infinities",
-        "An infinity clamps like a value a few steps beyond the end.",
+        "An infinity clamps like a value just beyond the range.",
         _drawn(("infinite",), zero_points="any"),
         _clamped,
     ),
