@@ -18,11 +18,12 @@ from fq.testing.laws import ALL, Law, law_named
 from fq.testing.report import Counterexample, Report, Result, table
 from fq.testing.search import assert_equivalent, check
 from fq.testing.strategies import KINDS, arrays_for, broadcast_qparams, qparams
-from fq.testing.subject import Supports
+from fq.testing.subject import Candidate, Supports
 
 __all__ = [
     "ALL",
     "KINDS",
+    "Candidate",
     "Counterexample",
     "Law",
     "Report",

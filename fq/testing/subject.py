@@ -1,6 +1,7 @@
 """What a law sees of a candidate: functions from NumPy arrays to NumPy arrays, whatever the candidate is made of."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from fq.qparams import QParams
 from fq.testing.strategies import RANGES
 
-__all__ = ["CandidateError", "Case", "Subject", "Supports"]
+__all__ = ["Candidate", "CandidateError", "Case", "Subject", "Supports"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,40 @@ class Supports:
     ranges: tuple = RANGES
     zero_points: bool = True
     channels: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fake quantization as `check` takes it, made of functions.
+
+    Parameters
+    ----------
+    name : str
+    forward : callable
+        Of (x, scale, zero_point, qmin, qmax); gives y or (y, mask).
+    supports : Supports
+    about : str
+        What it does in its own way, in a sentence or two.
+    versions : dict
+        Of the packages it is made of.
+    mask, gradient, learnable : callable, optional
+        Of (x, scale, ...), and of (dy, x, scale, ...) the other two.
+
+    Examples
+    --------
+    >>> import fq
+    >>> Candidate("fq", fq.forward).supports.dtypes
+    ('float32',)
+    """
+
+    name: str
+    forward: Callable
+    supports: Supports = Supports()
+    about: str = ""
+    versions: dict = field(default_factory=dict)
+    mask: Callable | None = None
+    gradient: Callable | None = None
+    learnable: Callable | None = None
 
 
 class Case(NamedTuple):

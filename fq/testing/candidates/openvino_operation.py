@@ -1,0 +1,43 @@
+"""OpenVINO's operation FakeQuantize, on the CPU."""
+
+import sys
+from functools import lru_cache
+
+import numpy as np
+
+sys.modules.setdefault("openvino_telemetry", None)  # which would fork, and report over the network, at import
+
+import openvino
+from openvino import opset13
+
+from fq.testing.subject import Candidate, Supports
+
+_ABOUT = """\
+`FakeQuantize` is given the ends of the range as values and the number of levels, in place of scale and zero_point, and
+computes round((x - low) / (high - low) * (levels - 1)) / (levels - 1) * (high - low) + low in float32."""
+
+
+def candidates(_arithmetic):
+    """One."""
+    supports = Supports(("float32",), channels=True)
+    return [Candidate("OpenVINO", _forward, supports, _ABOUT, {"OpenVINO": openvino.__version__})]
+
+
+@lru_cache(512)
+def _request(rank, shape, scale, zero_point, qmin, qmax):
+    """scale and zero_point are the bytes of arrays of a shape: the ends of the range must be constants."""
+    scale = np.frombuffer(scale, np.float32).reshape(shape)
+    zero_point = np.frombuffer(zero_point, np.int64).reshape(shape)
+    low, high = (((level - zero_point) * scale).astype(np.float32) for level in (qmin, qmax))
+    x = opset13.parameter(openvino.PartialShape([-1] * rank), np.float32)
+    model = openvino.Model([opset13.fake_quantize(x, low, high, low, high, qmax - qmin + 1)], [x])
+    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+
+
+def _forward(x, scale, zero_point, qmin, qmax):
+    shape = np.shape(scale)
+    zero_points = np.broadcast_to(np.int64(zero_point), shape)
+    request = _request(x.ndim, shape, np.float32(scale).tobytes(), zero_points.tobytes(), qmin, qmax)
+    request.infer([np.ascontiguousarray(x).reshape(x.shape)])
+    return request.get_output_tensor(0).data.copy()
