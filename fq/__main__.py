@@ -61,7 +61,37 @@ def _gradcheck(args):
         args.parser.error(str(error))
 
 
-_COMMANDS = [_add_demo, _add_info, _add_gradcheck]
+def _add_equivalence(commands):
+    parser = commands.add_parser("equivalence", help="find where fake quantizations differ, law by law")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="candidates whose names contain it (all installed)")
+    parser.add_argument(
+        "--candidate", action="append", default=[], metavar="MODULE:ATTRIBUTE", help="a candidate of yours, as well"
+    )
+    parser.add_argument(
+        "--arithmetic", choices=("divide", "reciprocal"), default="divide", help="what all should compute (divide)"
+    )
+    parser.add_argument("--examples", type=int, default=100, help="arrays tried for each law (100)")
+    parser.add_argument("--seed", type=int, default=0, help="gives the same report every time (0)")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--html", metavar="FILE", help="write a page that needs no other file")
+    parser.add_argument("--markdown", metavar="FILE", help="write a document")
+    parser.add_argument(
+        "--from", nargs="+", default=[], dest="read", metavar="FILE", help="add the reports of runs with --json"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a law does not hold")
+    parser.set_defaults(run=_equivalence, parser=parser)
+
+
+def _equivalence(args):
+    from fq import _equivalence_command as command
+
+    try:
+        return command.run(args)
+    except command.InputError as error:
+        args.parser.error(str(error))
+
+
+_COMMANDS = [_add_demo, _add_info, _add_gradcheck, _add_equivalence]
 
 
 def main(argv=None):

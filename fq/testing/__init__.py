@@ -18,7 +18,7 @@ from fq.testing.laws import ALL, Law, law_named
 from fq.testing.report import Counterexample, Report, Result, table
 from fq.testing.search import assert_equivalent, check
 from fq.testing.strategies import KINDS, arrays_for, broadcast_qparams, qparams
-from fq.testing.subject import Candidate, Supports
+from fq.testing.subject import Candidate, Subject, Supports
 
 __all__ = [
     "ALL",
@@ -28,6 +28,7 @@ __all__ = [
     "Law",
     "Report",
     "Result",
+    "Subject",
     "Supports",
     "arrays_for",
     "assert_equivalent",

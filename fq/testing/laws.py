@@ -50,8 +50,9 @@ class Law:
 # Cases
 
 
-def _drawn(kinds, *, scales="ordinary", zero_points="zero", dtype=None, ranges=None, keep=None):
-    """Cases of values of these kinds, those for which keep(x, grid) is True, repeated to a block."""
+def _drawn(kinds, *, scales="ordinary", zero_points="zero", dtype=None, ranges=None, keep=None, run=False):
+    """Cases of values of these kinds, with a run of levels or without, those for which keep(x, grid) is True, repeated
+    to a block."""
 
     @st.composite
     def cases(draw, supports, arithmetic):
@@ -61,12 +62,22 @@ def _drawn(kinds, *, scales="ordinary", zero_points="zero", dtype=None, ranges=N
         grid = draw(qparams(name, scales=scales, zero_points=which, ranges=usable))
         assume(arithmetic == "divide" or np.isfinite(1 / grid.scale))
         x = draw(arrays_for(grid, name, kinds=kinds))
+        if run:
+            x = np.concatenate([x, _run_of_levels(draw, grid, x.dtype)])
         if keep is not None:
             x = x[keep(x, grid)]
         assume(x.size > 0)
-        return Case(np.resize(x, _BLOCK), grid)
+        return Case(np.resize(x, -(-x.size // _BLOCK) * _BLOCK), grid)
 
     return cases
+
+
+def _run_of_levels(draw, grid, dtype):
+    """Consecutive levels of the range, all by the same part of a step beside."""
+    low, high = grid.qmin - grid.zero_point, grid.qmax - grid.zero_point
+    first = draw(st.integers(low, max(low, high - 55)))
+    levels = np.arange(first, min(first + 56, high + 1)) + draw(st.integers(-25, 25)) / 64
+    return (levels.astype(type(grid.scale)) * grid.scale).astype(dtype)
 
 
 def _levels_of(x, grid):
@@ -77,6 +88,10 @@ def _levels_of(x, grid):
 def _away_from_ties(x, grid):
     quotient, _, _ = _levels_of(x, grid)
     return np.isfinite(x) & (np.abs(np.abs(quotient - np.rint(quotient)) - 0.5) > 0.05)
+
+
+def _normal(x, _grid):
+    return np.isfinite(x * 2) & ((np.abs(x) >= np.finfo(x.dtype).tiny) | (x == 0))
 
 
 def _between_the_ends(x, grid):
@@ -111,7 +126,7 @@ def _beside(grid):
 
 
 def _typed(name):
-    return _drawn(("ordinary", "end", "beyond"), dtype=name, keep=_away_from_ties)
+    return _drawn(("ordinary", "end", "beyond"), dtype=name, keep=_away_from_ties, run=True)
 
 
 @st.composite
@@ -356,7 +371,7 @@ ALL = (
     Law(
         "ordinary values",
         "Inside the range and away from ties, y is the reference's bit for bit.",
-        _drawn(("ordinary", "level", "near zero")),
+        _drawn(("ordinary", "level", "near zero"), run=True),
         _y,
     ),
     Law("ties", "Halfway between two levels, y is the even one.", _drawn(("tie",), scales="exact"), _y),
@@ -383,7 +398,7 @@ ALL = (
     Law(
         "extreme scales",
         "With a scale near either end of the normal numbers, y is the reference's bit for bit.",
-        _drawn(("ordinary",), scales="extreme", ranges=_levels_that_16_bits_hold, keep=lambda x, _: np.isfinite(x * 2)),
+        _drawn(("ordinary",), scales="extreme", ranges=_levels_that_16_bits_hold, keep=_normal, run=True),
         _y,
     ),
     Law(
@@ -395,7 +410,7 @@ ALL = (
     Law(
         "zero points",
         "With any zero_point, inside and outside the range and away from ties, y is the reference's bit for bit.",
-        _drawn(("ordinary", "past an end", "beyond"), zero_points="other"),
+        _drawn(("ordinary", "past an end", "beyond"), zero_points="other", run=True),
         _y,
         ("zero_points",),
     ),
@@ -441,7 +456,7 @@ ALL = (
     Law(
         "idempotent",
         "Quantizing y again changes nothing.",
-        _drawn(("ordinary", "tie", "beyond"), zero_points="any", ranges=_levels_that_16_bits_hold),
+        _drawn(("ordinary", "tie", "beyond"), zero_points="any", ranges=_levels_that_16_bits_hold, run=True),
         _idempotent,
     ),
     Law("monotone", "A larger x never gives a smaller y.", _drawn(_FINITE, zero_points="any"), _monotone),
@@ -490,7 +505,7 @@ ALL = (
     Law(
         "learnable gradients",
         "The gradients of scale and zero_point are the sums that LSQ+ defines, to six digits, and dx is the mask's.",
-        _drawn(("ordinary", "beyond"), scales="exact", zero_points="any"),
+        _drawn(("ordinary", "end", "beyond"), scales="exact", zero_points="any"),
         _learnable,
         ("learnable",),
     ),

@@ -17,7 +17,7 @@ __all__ = ["assert_equivalent", "check", "check_law"]
 _ARITHMETICS = ("divide", "reciprocal")
 
 
-def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, name=None, supports=None):
+def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, name=None, supports=None, progress=None):
     """Find out which laws of fake quantization a function keeps, with the smallest counterexample of each other.
 
     Parameters
@@ -39,6 +39,8 @@ def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, nam
         What the report calls the candidate.
     supports : Supports, optional
         The inputs it takes: by default its own ``supports``, or float32, any of the usual ranges, no channels.
+    progress : callable, optional
+        Called after each law.
 
     Returns
     -------
@@ -69,7 +71,11 @@ def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, nam
         raise ValueError(f"examples must be 1 or more, got {examples}")
     laws = [law_named(law) if isinstance(law, str) else law for law in laws]
     subject = candidate if isinstance(candidate, Subject) else Subject(candidate, name, supports)
-    results = [check_law(law, subject, arithmetic, examples, seed) for law in laws]
+    results = []
+    for law in laws:
+        results.append(check_law(law, subject, arithmetic, examples, seed))
+        if progress is not None:
+            progress()
     versions = {"fq": fq.__version__, "NumPy": np.__version__, **subject.versions}
     return Report(subject.name, arithmetic, seed, examples, results, versions, subject.about)
 

@@ -46,6 +46,7 @@ def _session(onnx_type, axis):
 def _forward(x, scale, zero_point, qmin, qmax):
     onnx_type, numpy_type = _TYPES[qmin, qmax]
     axis = int(np.argmax(scale.shape)) if np.ndim(scale) else None
-    channels = np.reshape(scale, -1 if np.ndim(scale) else ()), np.broadcast_to(zero_point, np.shape(scale))
-    given = {"x": x, "scale": channels[0], "zero_point": channels[1].reshape(channels[0].shape).astype(numpy_type)}
+    shape = () if axis is None else (scale.size,)
+    scale, zero_point = (np.array(one).reshape(shape) for one in (scale, zero_point))
+    given = {"x": np.asarray(x), "scale": scale, "zero_point": zero_point.astype(numpy_type)}
     return _session(onnx_type, axis).run(None, given)[0]

@@ -8,13 +8,14 @@ from fq.testing.subject import Candidate, Supports
 _VERSIONS = {"PyTorch": torch.__version__}
 _SUPPORTS = Supports(("float32", "float16", "bfloat16", "float64"))
 _PER_TENSOR = """\
-`torch.fake_quantize_per_tensor_affine`: multiplies by 1 / scale in float32, for float64 too, and converts the level to
-a 64-bit integer before it clamps, which is undefined for infinities, NaN and values beyond 2**63."""
+`torch.fake_quantize_per_tensor_affine` multiplies by 1 / scale, in float32 for float64 too, so values on and beside
+ties may go to the other side, and a scale whose reciprocal overflows makes NaN. NaN goes to the first level."""
 _PER_CHANNEL = """\
-`torch.fake_quantize_per_channel_affine`: as per tensor, with a float32 scale and an int32 zero_point for each channel."""
+`torch.fake_quantize_per_channel_affine` multiplies as well, and converts the level to a 64-bit integer before it
+clamps: infinities, NaN and values beyond 2**63 steps all go to the first level."""
 _LEARNABLE = """\
-`torch._fake_quantize_learnable_per_tensor_affine`: scale and zero_point are float32 tensors with gradients of their
-own. Its y is that of the per-tensor function, its gradients are written out for float32."""
+`torch._fake_quantize_learnable_per_tensor_affine`: y is that of the per-tensor function. The gradients add zero_point
+before rounding, and truncate zero_point + 0.5: with a negative zero_point they are those of the next."""
 
 
 def candidates(_arithmetic):

@@ -1,0 +1,205 @@
+"""Reports of many candidates as text, as Markdown and as one HTML page that needs no other file."""
+
+from html import escape
+from itertools import groupby
+
+from fq.testing.laws import ALL
+from fq.testing.report import FAILS, HOLDS, LAST_BITS, NOT_APPLICABLE, SYMBOLS, table
+
+__all__ = ["html", "markdown", "text"]
+
+_ARITHMETICS = {"divide": "x / scale", "reciprocal": "x * (1 / scale)"}
+_LEGEND = ", ".join(f"{symbol} {status}" for status, symbol in SYMBOLS.items())
+_SIGNS = {HOLDS: "✓", FAILS: "✗", LAST_BITS: "≈", NOT_APPLICABLE: "·"}
+_INTRODUCTION = """\
+# Where fake quantizations differ
+
+Each candidate was given arrays that hypothesis makes up, grid by grid, and each law below either held for all of them
+or has a smallest counterexample: `python -m fq equivalence`. Numbers are given in decimal and as `float.hex` writes
+them. A law that holds was not refuted by that many examples; it is not proven.
+
+All of this page is written by the command:
+
+"""
+_STYLE = """\
+:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--line:#c8cdd3;--ok:#0b5cad;--bad:#a63c00;--near:#7a5800;
+--soft:#5b6570;--badfill:#fdeadd;--nearfill:#fbf3d9}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ec;--paper:#14171a;--line:#3c444c;--ok:#7db8f5;--bad:#ff9d5c;
+--near:#e8c860;--soft:#9aa4ae;--badfill:#3d2413;--nearfill:#35300f}}
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:72rem;margin:2rem auto;
+padding:0 1rem}
+.wide{overflow-x:auto}
+table{border-collapse:collapse}
+th,td{border-bottom:1px solid var(--line);padding:.15rem .5rem;text-align:left;vertical-align:top}
+.laws thead th{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;padding:.5rem .15rem}
+.laws thead th:first-child{writing-mode:initial;transform:none;vertical-align:bottom}
+.laws tbody th{font-weight:400;white-space:nowrap}
+.laws td{text-align:center;font-weight:700}
+.holds{color:var(--ok)}.fails{color:var(--bad);background:var(--badfill)}
+.last-bits{color:var(--near);background:var(--nearfill)}.not-applicable{color:var(--soft)}
+td a{color:inherit;display:block}
+code{font-size:.85em;overflow-wrap:anywhere}
+.soft{color:var(--soft)}"""
+_CLASSES = {HOLDS: "holds", FAILS: "fails", LAST_BITS: "last-bits", NOT_APPLICABLE: "not-applicable"}
+
+
+def text(reports, absent=()):
+    """The table, the counterexamples and what is not here, as the command prints them.
+
+    Parameters
+    ----------
+    reports : list of Report
+    absent : list of str
+        A line on each candidate that could not be loaded.
+
+    Returns
+    -------
+    str
+    """
+    lines = []
+    for arithmetic, some in _by_arithmetic(reports):
+        lines += [f"y computed with {_ARITHMETICS[arithmetic]}: {_LEGEND}", "", table(some), ""]
+        for report in some:
+            lines += [report.candidate + ": " + _summary(report), *(f"  {one}" for one in report.failures), ""]
+    lines += [f"not here: {line}" for line in absent]
+    return "\n".join(lines).rstrip()
+
+
+def _by_arithmetic(reports):
+    ordered = sorted(reports, key=lambda report: list(_ARITHMETICS).index(report.arithmetic))
+    return [(key, list(some)) for key, some in groupby(ordered, key=lambda report: report.arithmetic)]
+
+
+def _summary(report):
+    applied = [one for one in report.results if one.status != NOT_APPLICABLE]
+    return f"{len(applied) - len(report.failures)} of {len(applied)} laws hold"
+
+
+def markdown(reports, command):
+    """A document with what each candidate does differently.
+
+    Parameters
+    ----------
+    reports : list of Report
+    command : str
+        What it says it was made by.
+
+    Returns
+    -------
+    str
+    """
+    seeds = sorted({f"seed {report.seed}, {report.examples} examples a law" for report in reports})
+    versions = dict(pair for report in reports for pair in report.versions.items())
+    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    parts = [_INTRODUCTION + f"    {command}\n\nwith {told}; {'; '.join(seeds)}.\n"]
+    for arithmetic, some in _by_arithmetic(reports):
+        parts.append(
+            f"## Compared with y from {_ARITHMETICS[arithmetic]}\n\n{_LEGEND}.\n\n```text\n{table(some)}\n```\n"
+        )
+        parts += [_markdown_section(report) for report in some if not report.ok]
+        if equal := [report.candidate for report in some if report.ok]:
+            parts.append(f"### No difference found\n\n{'; '.join(equal)}.\n")
+    parts.append("## The laws\n\n" + "\n".join(f"- **{law.name}**: {law.meaning}" for law in ALL) + "\n")
+    return "\n".join(parts)
+
+
+def _markdown_section(report):
+    lines = [f"### {report.candidate}\n", " ".join(report.about.split()), "", _summary(report) + "; the others:", ""]
+    return "\n".join([*lines, *(_markdown_failure(one) for one in report.failures), ""])
+
+
+def _markdown_failure(result):
+    """One line; `float.hex` and numbers are code, since Markdown gives * and _ a meaning."""
+    found = result.counterexample
+    given = ", ".join(f"{name} {_code(value)}" for name, value in found.parameters.items() if name != "x")
+    ends = f"expected {_code(found.expected)}, found {_code(found.found)}"
+    return f"- **{result.law}** {result.status}: {found.parameters['x']}, {given}, x {_code(found.x)}: {ends}"
+
+
+def _code(value):
+    if not isinstance(value, tuple):
+        return f"`{value}`"
+    return f"`{value[0]}`" + (f" (`{value[1]}`)" if len(value) > 1 and not _evident(value[0]) else "")
+
+
+def _evident(decimal):
+    """Whether the decimal is the number, short and exact: then the hexadecimal tells nothing more."""
+    return len(decimal) <= 6 and decimal.lstrip("-").replace(".", "").isdigit() and float(decimal) * 8 % 1 == 0
+
+
+def html(reports, absent=()):
+    """One page, to read in a light or a dark room, in which no meaning is in a colour alone.
+
+    Parameters
+    ----------
+    reports : list of Report
+    absent : list of str
+        A line on each candidate that could not be loaded.
+
+    Returns
+    -------
+    str
+    """
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    parts = [f'<!doctype html>\n<html lang="en"><head>{head}<title>Fake quantization: equivalence</title>']
+    parts.append(f"<style>{_STYLE}</style></head><body><h1>Where fake quantizations differ</h1>")
+    parts.append("<p>" + ", ".join(f"{_sign(status)} {status}" for status in SYMBOLS) + ".</p>")
+    for arithmetic, some in _by_arithmetic(reports):
+        parts.append(f"<h2>Compared with y from <code>{escape(_ARITHMETICS[arithmetic])}</code></h2>")
+        parts += [_html_table(some), *(_html_section(report) for report in some)]
+    parts += [f'<p class="soft">Not here: {escape(line)}.</p>' for line in absent]
+    parts.append("<h2>The laws</h2><dl>")
+    parts += [f"<dt><b>{escape(law.name)}</b></dt><dd>{escape(law.meaning)}</dd>" for law in ALL]
+    return "\n".join([*parts, "</dl></body></html>\n"])
+
+
+def _sign(status):
+    return f'<span class="{_CLASSES[status]}">{_SIGNS[status]}</span>'
+
+
+def _place(report, law=""):
+    """What a link to the section, or to one law in it, is called."""
+    words = f"{report.arithmetic} {report.candidate} {law}"
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in words.lower()).split())
+
+
+def _html_table(reports):
+    names = "".join(f'<th scope="col">{escape(report.candidate)}</th>' for report in reports)
+    rows = [f'<div class="wide"><table class="laws"><thead><tr><th scope="col">law</th>{names}</tr></thead><tbody>']
+    for law in dict.fromkeys(result.law for report in reports for result in report.results):
+        cells = "".join(_html_cell(report, law) for report in reports)
+        rows.append(f'<tr><th scope="row">{escape(law)}</th>{cells}</tr>')
+    return "\n".join([*rows, "</tbody></table></div>"])
+
+
+def _html_cell(report, law):
+    status = next((result.status for result in report.results if result.law == law), NOT_APPLICABLE)
+    told = f'<span title="{status}" aria-label="{status}">{_SIGNS[status]}</span>'
+    if status in (FAILS, LAST_BITS):
+        told = f'<a href="#{_place(report, law)}">{told}</a>'
+    return f'<td class="{_CLASSES[status]}">{told}</td>'
+
+
+def _html_section(report):
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    how = f"{versions}; seed {report.seed}, {report.examples} examples a law; {_summary(report)}."
+    lines = [f'<h3 id="{_place(report)}">{escape(report.candidate)}</h3><p>{escape(report.about)}</p>']
+    lines.append(f'<p class="soft">{escape(how)}</p>')
+    if report.failures:
+        names = "".join(f'<th scope="col">{name}</th>' for name in ("law", "parameters", "x", "expected", "found"))
+        lines.append(f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>')
+        lines += [_html_failure(report, one) for one in report.failures]
+        lines.append("</tbody></table></div>")
+    return "\n".join(lines)
+
+
+def _html_failure(report, result):
+    found = result.counterexample
+    given = "<br>".join(f"{escape(name)} {_html_number(value)}" for name, value in found.parameters.items())
+    cells = "".join(f"<td>{one}</td>" for one in [given, *map(_html_number, (found.x, found.expected, found.found))])
+    name = f'<th scope="row">{_sign(result.status)} {escape(result.law)}<br>{result.status}</th>'
+    return f'<tr id="{_place(report, result.law)}">{name}{cells}</tr>'
+
+
+def _html_number(value):
+    return "<br>".join(f"<code>{escape(one)}</code>" for one in (value if isinstance(value, tuple) else (value,)))
