@@ -19,14 +19,14 @@ SPECIFIC = {**MUTANTS, **MORE}
 
 @cache
 def cases_of(law):
-    """A hundred cases of a law, drawn once for all mutants."""
+    """Cases of a law, drawn once for all mutants."""
     drawn = []
 
     def kept(case):
         drawn.append(case)
         return False
 
-    how = settings(max_examples=100, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    how = settings(max_examples=60, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     supports = Supports(dtypes=ALL_TYPES, channels=True)
     with np.errstate(all="ignore"), pytest.raises(NoSuchExample):
         find(law.cases(supports, "divide"), kept, settings=how, random=Random(7))
@@ -61,7 +61,7 @@ def test_the_reference_keeps_every_law(law):
 @pytest.mark.parametrize("name", SPECIFIC)
 def test_a_mutant_is_caught_by_the_laws_that_name_it(name):
     method, replacement, expected = SPECIFIC[name]
-    report = check(mutant(method, replacement), sorted(expected), examples=60)
+    report = check(mutant(method, replacement), sorted(expected), examples=40)
     assert {result.law for result in report.failures} == expected
 
 

@@ -50,9 +50,9 @@ class Law:
 # Cases
 
 
-def _drawn(kinds, *, scales="ordinary", zero_points="zero", dtype=None, ranges=None, keep=None, run=False):
-    """Cases of values of these kinds, with a run of levels or without, those for which keep(x, grid) is True, repeated
-    to a block."""
+def _drawn(kinds, *, scales="ordinary", zero_points="zero", dtype=None, ranges=None, keep=None, run=None):
+    """Cases of values of these kinds, and with `run` of consecutive levels to so many beyond the ends; those for which
+    keep(x, grid) is True, repeated to a block."""
 
     @st.composite
     def cases(draw, supports, arithmetic):
@@ -62,8 +62,8 @@ def _drawn(kinds, *, scales="ordinary", zero_points="zero", dtype=None, ranges=N
         grid = draw(qparams(name, scales=scales, zero_points=which, ranges=usable))
         assume(arithmetic == "divide" or np.isfinite(1 / grid.scale))
         x = draw(arrays_for(grid, name, kinds=kinds))
-        if run:
-            x = np.concatenate([x, _run_of_levels(draw, grid, x.dtype)])
+        if run is not None:
+            x = np.concatenate([x, _run_of_levels(draw, grid, x.dtype, run)])
         if keep is not None:
             x = x[keep(x, grid)]
         assume(x.size > 0)
@@ -72,9 +72,9 @@ def _drawn(kinds, *, scales="ordinary", zero_points="zero", dtype=None, ranges=N
     return cases
 
 
-def _run_of_levels(draw, grid, dtype):
-    """Consecutive levels of the range, all by the same part of a step beside."""
-    low, high = grid.qmin - grid.zero_point, grid.qmax - grid.zero_point
+def _run_of_levels(draw, grid, dtype, beyond):
+    """Consecutive levels, all by the same part of a step beside."""
+    low, high = grid.qmin - grid.zero_point - beyond, grid.qmax - grid.zero_point + beyond
     first = draw(st.integers(low, max(low, high - 55)))
     levels = np.arange(first, min(first + 56, high + 1)) + draw(st.integers(-25, 25)) / 64
     return (levels.astype(type(grid.scale)) * grid.scale).astype(dtype)
@@ -126,7 +126,7 @@ def _beside(grid):
 
 
 def _typed(name):
-    return _drawn(("ordinary", "end", "beyond"), dtype=name, keep=_away_from_ties, run=True)
+    return _drawn(("ordinary", "end", "beyond"), dtype=name, keep=_away_from_ties, run=20)
 
 
 @st.composite
@@ -319,14 +319,14 @@ def _learnable(subject, case, arithmetic):
     tolerance = 1e-6 * steps * float(np.abs(dy.astype(np.float64)).sum())
     for name, one, other, unit in zip(("dscale", "dzero_point"), expected[1:], found[1:], (1, grid.scale), strict=True):
         if other.shape != np.shape(one) or not np.abs(one - other) <= tolerance * unit:
-            return Difference(case, one, other, x=_listed(case.x), more={"gradient": name})
+            return Difference(case, one, other, x=_listed(case.x), more={"gradient": name, "dy": _listed(dy)})
     return _different(case, expected[0], found[0], more={"gradient": "dx"})
 
 
 def _listed(x):
     """The elements that repeat."""
     values = list(dict.fromkeys(x.tolist()))
-    return f"{values} repeated to {x.size} elements"
+    return f"{values} to {x.size} elements"
 
 
 def _any_length(subject, case_and_length, _arithmetic):
@@ -371,7 +371,7 @@ ALL = (
     Law(
         "ordinary values",
         "Inside the range and away from ties, y is the reference's bit for bit.",
-        _drawn(("ordinary", "level", "near zero"), run=True),
+        _drawn(("ordinary", "level", "near zero"), run=0),
         _y,
     ),
     Law("ties", "Halfway between two levels, y is the even one.", _drawn(("tie",), scales="exact"), _y),
@@ -381,7 +381,12 @@ ALL = (
         _beside_ties,
         _y,
     ),
-    Law("ends", "At, beside and beyond both ends of the range, y is the reference's bit for bit.", _drawn(_ENDS), _y),
+    Law(
+        "ends",
+        "At, beside and beyond both ends of the range, y is the reference's bit for bit.",
+        _drawn(_ENDS),
+        _y,
+    ),
     Law(
         "huge values",
         "A finite value that no integer type holds clamps like one just beyond the range.",
@@ -398,7 +403,7 @@ ALL = (
     Law(
         "extreme scales",
         "With a scale near either end of the normal numbers, y is the reference's bit for bit.",
-        _drawn(("ordinary",), scales="extreme", ranges=_levels_that_16_bits_hold, keep=_normal, run=True),
+        _drawn(("ordinary",), scales="extreme", ranges=_levels_that_16_bits_hold, keep=_normal, run=0),
         _y,
     ),
     Law(
@@ -410,7 +415,7 @@ ALL = (
     Law(
         "zero points",
         "With any zero_point, inside and outside the range and away from ties, y is the reference's bit for bit.",
-        _drawn(("ordinary", "past an end", "beyond"), zero_points="other", run=True),
+        _drawn(("ordinary", "past an end", "beyond"), zero_points="other", run=20),
         _y,
         ("zero_points",),
     ),
@@ -456,12 +461,15 @@ ALL = (
     Law(
         "idempotent",
         "Quantizing y again changes nothing.",
-        _drawn(("ordinary", "tie", "beyond"), zero_points="any", ranges=_levels_that_16_bits_hold, run=True),
+        _drawn(("ordinary", "tie", "beyond"), zero_points="any", ranges=_levels_that_16_bits_hold, run=20),
         _idempotent,
     ),
-    Law("monotone", "A larger x never gives a smaller y.", _drawn(_FINITE, zero_points="any"), _monotone),
+    Law("monotone", "A larger x never gives a smaller y.", _drawn(_FINITE, zero_points="any", run=20), _monotone),
     Law(
-        "on the grid", "Every y is a level of the range times scale.", _drawn(_FINITE, zero_points="any"), _on_the_grid
+        "on the grid",
+        "Every y is a level of the range times scale.",
+        _drawn(_FINITE, zero_points="any", run=20),
+        _on_the_grid,
     ),
     Law(
         "half a step",

@@ -18,7 +18,8 @@ Each candidate was given arrays that hypothesis makes up, grid by grid, and each
 or has a smallest counterexample: `python -m fq equivalence`. Numbers are given in decimal and as `float.hex` writes
 them. A law that holds was not refuted by that many examples; it is not proven.
 
-All of this page is written by the command:
+This page is written by the command below. What it reads with `--from` are outputs of runs with `--json`: frameworks
+that cannot share an environment run in their own.
 
 """
 _STYLE = """\

@@ -180,6 +180,9 @@ def _judged(law, subject, case, arithmetic):
 def _counterexample(difference):
     case, index = difference.case, difference.index
     scale, zero_point, qmin, qmax = case.qparams
+    more = dict(difference.more)
+    if np.ndim(scale):
+        more |= {"every scale": scale.tolist(), "every zero_point": zero_point.tolist()}
     if index is not None and np.ndim(scale):
         scale, zero_point = (np.broadcast_to(one, case.x.shape)[index] for one in (scale, zero_point))
     parameters = {
@@ -188,7 +191,7 @@ def _counterexample(difference):
         "zero_point": _number(zero_point),
         "qmin": str(qmin),
         "qmax": str(qmax),
-        **{name: str(value) for name, value in difference.more.items()},
+        **{name: str(value) for name, value in more.items()},
     }
     x = case.x[index] if difference.x is None else difference.x
     return Counterexample(parameters, *(_number(one) for one in (x, difference.expected, difference.found)))
@@ -201,4 +204,5 @@ def _number(value):
     array = np.asarray(value)
     if array.ndim or array.dtype.kind in "biu":
         return (str(value),)
-    return (str(array[()]), float(array).hex())
+    decimal, hexadecimal = str(array[()]), float(array).hex()
+    return (decimal, hexadecimal) if np.isfinite(array) else (decimal,)

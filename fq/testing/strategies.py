@@ -225,7 +225,7 @@ _VALUES = {
     "subnormal": _tiny,
     "huge": _huge,
     "infinite": lambda draw, grid: grid.dtype.type(np.inf if draw(_HIGH) else -np.inf),
-    "nan": lambda draw, grid: grid.dtype.type(np.nan),
+    "nan": lambda draw, grid: grid.dtype.type(np.nan if draw(_HIGH) else -np.nan),
 }
 KINDS = tuple(_VALUES)
 

@@ -16,15 +16,16 @@ opset = import_module("openvino.opset13")
 _ABOUT = """\
 `FakeQuantize` is given the ends of the range as values and the number of levels, in place of scale and zero_point, and
 computes round((x - low) / (high - low) * (levels - 1)) / (levels - 1) * (high - low) + low in float32: it counts levels
-from the low end, so ties go to the other side where zero_point - qmin is odd. Tried with up to 256 levels: at 65,536
-its low-precision transformations fail."""
+from the low end, so ties go to the other side where zero_point - qmin is odd. With 255
+levels and ends that differ from channel to channel it makes 256. Tried with no more than that: at 65,536 its
+low-precision transformations fail."""
 
 
 def candidates(_arithmetic):
     """One."""
     ranges = tuple(one for one in RANGES if one[1] - one[0] < 256)
     supports = Supports(("float32",), ranges, channels=True)
-    return [Candidate("OpenVINO", _forward, supports, _ABOUT, {"OpenVINO": openvino.__version__})]
+    return [Candidate("OpenVINO", _forward, supports, _ABOUT, {"OpenVINO": openvino.__version__.split("-")[0]})]
 
 
 @lru_cache(512)
