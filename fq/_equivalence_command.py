@@ -3,7 +3,9 @@
 import importlib
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from fq._demo_data import InputError
 
@@ -91,13 +93,27 @@ def _checked(candidates, args, testing):
     if not candidates:
         return []
     tqdm, reports = _need("tqdm").tqdm, []
-    with tqdm(total=len(candidates) * len(testing.ALL), unit="law", file=sys.stderr) as bar:
+    laws = len(candidates) * len(testing.ALL)
+    with _hypothesis_elsewhere(), tqdm(total=laws, unit="law", file=sys.stderr) as bar:
         for candidate in candidates:
             subject = testing.Subject(candidate)
             bar.set_description(subject.name)
             how = {"arithmetic": args.arithmetic, "examples": args.examples, "seed": args.seed}
             reports.append(testing.check(subject, **how, progress=bar.update))
     return reports
+
+
+@contextmanager
+def _hypothesis_elsewhere():
+    """hypothesis would leave its folder where the command is run."""
+    from hypothesis.configuration import set_hypothesis_home_dir
+
+    with TemporaryDirectory() as folder:
+        set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            set_hypothesis_home_dir(None)
 
 
 def _command(args):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,19 @@ def test_names_choose_candidates_and_the_seed_repeats_them(capsys):
     assert made["reports"][0]["seed"] == 3
     assert made["reports"][0]["versions"] == {"fq": fq.__version__, "NumPy": np.__version__}
     assert Report.from_dict(made["reports"][0]).ok
+
+
+def test_another_process_finds_the_same_and_leaves_nothing_behind(tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from fq.__main__ import main; main()"
+    command = [sys.executable, "-c", code, str(Path(fq.__file__).parent.parent)]
+    command += ["equivalence", "NumPy", "--examples", "10", "--json"]
+    first, second = (
+        subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    )
+    assert first == second
+    assert list(folder.iterdir()) == []
 
 
 class Page(HTMLParser):

@@ -34,7 +34,7 @@ def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, nam
     examples : int
         Arrays tried for each law.
     seed : int
-        The same seed gives the same report.
+        The same seed gives the same report, in the same environment.
     name : str, optional
         What the report calls the candidate.
     supports : Supports, optional
