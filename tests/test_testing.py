@@ -191,6 +191,12 @@ def test_laws_draw_only_what_the_candidate_supports():
     assert reasons["float16"] == "float16 is not among its other types"
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+def test_any_type_may_be_the_main_one(dtype):
+    report = assert_equivalent(fq.forward, examples=8, supports=Supports((dtype,)))
+    assert law_named("mask").name in {one.law for one in report.results if one.status == HOLDS}
+
+
 def test_a_candidate_may_be_a_function_an_object_or_give_the_mask_with_y():
     class Mine:
         forward = staticmethod(fq.reference.fake_quantize)

@@ -91,7 +91,8 @@ def _away_from_ties(x, grid):
 
 
 def _normal(x, _grid):
-    return np.isfinite(x * 2) & ((np.abs(x) >= np.finfo(x.dtype).tiny) | (x == 0))
+    smallest = np.finfo(np.float32 if x.dtype.itemsize == 2 else x.dtype).tiny
+    return np.isfinite(x * 2) & ((np.abs(x) >= smallest) | (x == 0))
 
 
 def _between_the_ends(x, grid):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fq.qparams import QParams
-from fq.testing.strategies import RANGES
+from fq.testing.strategies import RANGES, type_named
 
 __all__ = ["Candidate", "CandidateError", "Case", "Subject", "Supports"]
 
@@ -112,7 +112,8 @@ class Subject:
 
     def _gives_pairs(self):
         try:
-            first = self._forward(np.zeros(64, self.supports.dtypes[0]), np.float32(1), 0, *self.supports.ranges[0])
+            x = np.zeros(64, type_named(self.supports.dtypes[0]))
+            first = self._forward(x, np.float32(1), 0, *self.supports.ranges[0])
         except Exception:  # the laws will tell what it raised
             return False
         return isinstance(first, tuple)
