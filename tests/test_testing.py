@@ -83,13 +83,18 @@ def test_every_kind_of_value_is_drawn(kind):
         (lambda x: np.isnan(x).any(), [np.nan]),
         (lambda x: np.isposinf(x).any(), [np.inf]),
         (lambda x: ((x == 0) & np.signbit(x)).any(), [-0.0]),
-        (lambda x: (x > 3).any(), [4.0]),
         (lambda x: x.size > 2, [0.0, 0.0, 0.0]),
     ],
 )
 def test_arrays_shrink_to_short_ones_of_round_numbers(holds, expected):
     grid = fq.QParams(np.float32(1), 0, -8, 7)
     np.testing.assert_array_equal(find(arrays_for(grid), holds), np.float32(expected))
+
+
+def test_an_ordinary_value_shrinks_to_one_multiple_of_a_half():
+    found = find(arrays_for(fq.QParams(np.float32(1), 0, -8, 7)), lambda x: (x > 3).any())
+    assert found.size == 1
+    assert 2 * found[0] == np.rint(2 * found[0])
 
 
 def test_grids_shrink_to_round_numbers():

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from fq import reference
+from fq import gradcheck, reference
 from fq.reference import _quotient
 from fq.testing.strategies import arrays_for, broadcast_qparams, qparams, type_named
 from fq.testing.subject import Case
@@ -321,6 +321,12 @@ def _learnable(subject, case, arithmetic):
     for name, one, other, unit in zip(("dscale", "dzero_point"), expected[1:], found[1:], (1, grid.scale), strict=True):
         if other.shape != np.shape(one) or not np.abs(one - other) <= tolerance * unit:
             return Difference(case, one, other, x=_listed(case.x), more={"gradient": name, "dy": _listed(dy)})
+    report = gradcheck.check_parameter_gradients(
+        lambda dy, x, *_: subject.learnable(dy, case._replace(x=x)), case.x, case.qparams, dy=dy
+    )
+    if not report.ok:
+        name, _, _, one, other = report.worst
+        return Difference(case, one, other, x=_listed(case.x), more={"numerical gradient": name, "dy": _listed(dy)})
     return _different(case, expected[0], found[0], more={"gradient": "dx"})
 
 
