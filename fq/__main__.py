@@ -14,8 +14,9 @@ class _Parser(argparse.ArgumentParser):
 def _add_demo(commands):
     parser = commands.add_parser("demo", help="train a small network with fake quantization and print what it cost")
     parser.add_argument(
-        "--bits", type=int, nargs="+", default=[8, 4, 3, 2], help="1 to 16 each (8 4 3 2); 1 leaves no weight but 0"
+        "--bits", type=int, nargs="+", help="1 to 16 each (8 4 3 2, or 4 3 2 to learn scales); 1 leaves no weight but 0"
     )
+    parser.add_argument("--learn-scale", action="store_true", help="train again, with scales learned by gradient")
     parser.add_argument("--epochs", type=int, default=60, help="in float, then again at each number of bits (60)")
     parser.add_argument("--seed", type=int, default=0, help="gives the same accuracies every time (0)")
     parser.add_argument("--data", metavar="FILE.npz", help="your own X and y (default: scikit-learn's digits)")
@@ -27,7 +28,8 @@ def _demo(args):
     from fq import demo
 
     try:
-        demo.run(args.bits, args.epochs, args.seed, args.data, args.plot)
+        bits = args.bits or ([4, 3, 2] if args.learn_scale else [8, 4, 3, 2])
+        demo.run(bits, args.epochs, args.seed, args.data, args.plot, args.learn_scale)
     except demo.InputError as error:
         args.parser.error(str(error))
 

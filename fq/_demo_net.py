@@ -7,6 +7,7 @@ import numpy as np
 
 import fq
 
+BATCH = 64
 _AVERAGING = np.float32(0.05)  # weight of a batch in the moving average of an activation's range
 
 
@@ -33,8 +34,11 @@ class _Quantizer:
         self.x_bytes = self.mask_bytes = 0
         self.seconds = 0.0
 
+    def qparams_of(self, x):
+        return self._qparams(*self._range(x))
+
     def evaluate(self, x):
-        return fq.fake_quantize(x, *self._qparams(*self._range(x)))
+        return fq.fake_quantize(x, *self.qparams_of(x))
 
     def forward(self, x):
         low, high = self._range(x)
@@ -94,6 +98,39 @@ class InputQuantizer(ActivationQuantizer):
         return y
 
 
+class LearnedQuantizer(_Quantizer):
+    """A grid whose scale is trained (LSQ), by its logarithm so that it stays positive. Keeps x, as its gradient needs.
+
+    starts_from are the parameters it begins with; n is the number of elements that share a scale.
+    """
+
+    def __init__(self, bits, starts_from, n):
+        super().__init__(bits)
+        self.log_scale = np.log(np.atleast_1d(starts_from.scale))
+        self._grid = starts_from[1:]
+        self._factor = np.float32(fq.scale_gradient_factor(n, starts_from.qmax))
+        self.gradient = np.zeros_like(self.log_scale)
+
+    def evaluate(self, x):
+        return fq.fake_quantize(x, np.exp(self.log_scale), *self._grid)
+
+    def forward(self, x):
+        start = time.perf_counter()
+        self._x = x
+        y = self.evaluate(x)
+        self.seconds += time.perf_counter() - start
+        self.x_bytes = self.mask_bytes = x.nbytes
+        return y
+
+    def backward(self, dy):
+        start = time.perf_counter()
+        scale = np.exp(self.log_scale)
+        dx, dscale, _ = fq.backward_learnable(dy, self._x, scale, *self._grid)
+        self.gradient = dscale * self._factor * scale
+        self.seconds += time.perf_counter() - start
+        return dx
+
+
 class Layer:
     """x @ weight.T + bias with x and weight fake-quantized."""
 
@@ -131,18 +168,29 @@ class Network:
             layers.append(Layer(weight, np.zeros(outputs, np.float32), NoQuantizer(), NoQuantizer()))
         return cls(layers)
 
-    def quantized(self, bits, x):
-        """A copy with every weight and every layer's input at that many bits, calibrated on the data x."""
+    def quantized(self, bits, x, learn_scale=False):
+        """A copy with every weight and every layer's input at that many bits, calibrated on the data x.
+
+        With learn_scale the scales are trained from there on, but for that of the data.
+        """
         layers = []
         for old in self.layers:
             kind = ActivationQuantizer if layers else InputQuantizer
-            layers.append(Layer(old.weight.copy(), old.bias.copy(), kind(bits, x), WeightQuantizer(bits)))
+            quantizers = kind(bits, x), WeightQuantizer(bits)
+            if learn_scale:
+                quantizers = _learned(bits, quantizers, (x, old.weight))
+            layers.append(Layer(old.weight.copy(), old.bias.copy(), *quantizers))
             x = np.maximum(old.evaluate(x), 0)
         return Network(layers)
 
     @property
     def parameters(self):
-        return [parameter for layer in self.layers for parameter in (layer.weight, layer.bias)]
+        own = [parameter for layer in self.layers for parameter in (layer.weight, layer.bias)]
+        return own + [one.log_scale for one in self._learned]
+
+    @property
+    def _learned(self):
+        return [one for one in self.quantizers if isinstance(one, LearnedQuantizer)]
 
     @property
     def quantizers(self):
@@ -165,7 +213,16 @@ class Network:
         for k in reversed(range(len(active))):
             dz = self.layers[k + 1].input_gradient(dz) * active[k]
             gradients = self.layers[k].parameter_gradients(dz) + gradients
-        return gradients
+        return gradients + [one.gradient for one in self._learned]
+
+
+def _learned(bits, quantizers, tensors):
+    """Quantizers that train their scales from those of the given ones on; the data's, which has no gradient, stays."""
+    of_input, of_weight = quantizers
+    x, weight = tensors
+    if not isinstance(of_input, InputQuantizer):
+        of_input = LearnedQuantizer(bits, of_input.qparams_of(x), x.shape[1] * BATCH)
+    return of_input, LearnedQuantizer(bits, of_weight.qparams_of(weight), weight.shape[1])
 
 
 def _cross_entropy_gradient(z, labels):

@@ -13,12 +13,11 @@ import numpy as np
 
 import fq
 from fq._demo_data import InputError, load, need
-from fq._demo_net import Adam, Network
+from fq._demo_net import BATCH, Adam, Network
 
 __all__ = ["InputError", "Row", "run"]
 
 _HIDDEN = (128, 64)
-_BATCH = 64
 _LEARNING_RATE = 0.003
 _PLOTS = (".png", ".pdf", ".svg")
 _NOTES = """\
@@ -26,6 +25,10 @@ Accuracy on {test:,} samples of {classes} classes, after training on {train:,} o
 PTQ: quantized after training in float. QAT: trained on from there with fq.
 Bytes kept from forward to backward for the activations of a batch of {batch} and for the weights, whose x stays anyway.
 Times are medians of QAT, choose_qparams included, and vary from run to run; all else is given by the seed."""
+
+_NOTE_ON_LEARNED = (
+    "learned: QAT with scales learned by gradient (LSQ), as long; it keeps x. The costs are those of QAT."
+)
 
 
 class Row(NamedTuple):
@@ -39,9 +42,10 @@ class Row(NamedTuple):
     mask_bytes: int
     fq_seconds: float
     step_seconds: float
+    learned_accuracy: float | None = None  # of QAT with learned scales
 
 
-def run(bits, epochs, seed, data_path=None, plot_path=None):
+def run(bits, epochs, seed, data_path=None, plot_path=None, learn_scale=False):
     """Train at each of the bits, print the table, and draw it if plot_path is given; returns the rows."""
     bits = list(dict.fromkeys(bits))
     _check(bits, epochs, seed, plot_path)
@@ -52,7 +56,7 @@ def run(bits, epochs, seed, data_path=None, plot_path=None):
     data = load(data_path, np.random.default_rng([seed, 0]))
     # On matrices this small a second thread gains nothing, and where cores are busy BLAS is ten times slower for it.
     with limits(1, user_api="blas"):
-        rows = _train_all(data, bits, epochs, seed, tqdm)
+        rows = _train_all(data, bits, epochs, seed, tqdm, learn_scale)
     print(_table(rows, data))
     if plot_path is not None:
         _draw(rows, plot_path)
@@ -83,11 +87,11 @@ def _check_writable(path):
         raise InputError(f"argument --plot: {path} cannot be written")
 
 
-def _train_all(data, bits, epochs, seed, tqdm):
+def _train_all(data, bits, epochs, seed, tqdm, learn_scale):
     sizes = (data.x_train.shape[1], *_HIDDEN, data.classes)
     network = Network.random(sizes, np.random.default_rng([seed, 1]))
     rows = []
-    with tqdm(total=epochs * (1 + len(bits)), unit="epoch", file=sys.stderr) as bar:
+    with tqdm(total=epochs * (1 + len(bits) * (1 + learn_scale)), unit="epoch", file=sys.stderr) as bar:
         bar.set_description("float")
         _train(network, data, epochs, np.random.default_rng([seed, 2]), bar)
         float_accuracy = network.accuracy(data.x_test, data.y_test)
@@ -96,7 +100,12 @@ def _train_all(data, bits, epochs, seed, tqdm):
             quantized = network.quantized(one, data.x_train)
             ptq_accuracy = quantized.accuracy(data.x_test, data.y_test)
             cost = _train(quantized, data, epochs, np.random.default_rng([seed, 3, one]), bar)
-            rows.append(Row(one, float_accuracy, ptq_accuracy, quantized.accuracy(data.x_test, data.y_test), *cost))
+            row = Row(one, float_accuracy, ptq_accuracy, quantized.accuracy(data.x_test, data.y_test), *cost)
+            if learn_scale:
+                learned = network.quantized(one, data.x_train, learn_scale=True)
+                _train(learned, data, epochs, np.random.default_rng([seed, 3, one]), bar)
+                row = row._replace(learned_accuracy=learned.accuracy(data.x_test, data.y_test))
+            rows.append(row)
     return rows
 
 
@@ -118,17 +127,20 @@ def _train(network, data, epochs, rng, bar):
 
 
 def _batch(data):
-    return min(_BATCH, len(data.x_train))
+    return min(BATCH, len(data.x_train))
 
 
 def _table(rows, data):
-    lines = ["bits    float      PTQ      QAT    bytes, x kept  bytes, mask kept   ms in fq  ms a step"]
+    learned = rows[0].learned_accuracy is not None
+    column = "  learned" if learned else ""
+    lines = [f"bits    float      PTQ      QAT{column}    bytes, x kept  bytes, mask kept   ms in fq  ms a step"]
     for row in rows:
-        accuracies = "".join(f"{accuracy:9.1%}" for accuracy in row[1:4])
+        shown = [*row[1:4], row.learned_accuracy] if learned else row[1:4]
+        accuracies = "".join(f"{accuracy:9.1%}" for accuracy in shown)
         times = f"{1e3 * row.fq_seconds:11.3f}{1e3 * row.step_seconds:11.3f}"
         lines.append(f"{row.bits:4}{accuracies}{row.x_bytes:17,}{row.mask_bytes:18,}{times}")
     notes = _NOTES.format(test=len(data.x_test), classes=data.classes, train=len(data.x_train), batch=_batch(data))
-    return "\n".join([*lines, "", notes])
+    return "\n".join([*lines, "", notes, *([_NOTE_ON_LEARNED] if learned else [])])
 
 
 def _draw(rows, path):
