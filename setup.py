@@ -1,12 +1,15 @@
 """Builds the C extension fq._core; everything else stands in pyproject.toml.
 
 Switches in the environment: FQ_DEBUG=1 (no optimisation), FQ_SANITIZE=1 (address and undefined behaviour),
-FQ_COVERAGE=1 (gcov), FQ_WERROR=1 (warnings are errors), FQ_NO_OPENMP=1 (one thread).
+FQ_COVERAGE=1 (gcov), FQ_WERROR=1 (warnings are errors), FQ_NO_OPENMP=1 (one thread), FQ_XLA_INCLUDE=DIR (the folder that
+holds xla/ffi/api/c_api.h; empty: no handlers for XLA).
 """
 
 import os
 import sys
+import sysconfig
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy
@@ -30,6 +33,22 @@ def has_openmp(compiler):
         except (CompileError, LinkError):
             return False
     return True
+
+
+def xla_include():
+    """The folder of XLA's headers that jaxlib ships, as a list; empty without one: fq.jax then uses callbacks.
+
+    An isolated build cannot import the packages of the environment it builds for, but it can read its folders.
+    """
+    named = os.environ.get("FQ_XLA_INCLUDE")
+    jaxlib = find_spec("jaxlib")
+    folders = [sysconfig.get_path(kind) for kind in ("purelib", "platlib")]
+    found = list(jaxlib.submodule_search_locations) if jaxlib else [Path(folder, "jaxlib") for folder in folders]
+    candidates = [Path(folder, "include") for folder in found] if named is None else [Path(named)] if named else []
+    headers = [folder for folder in candidates if (folder / "xla/ffi/api/c_api.h").is_file()]
+    if named and not headers:
+        sys.exit(f"FQ_XLA_INCLUDE={named}: there is no xla/ffi/api/c_api.h in it")
+    return [str(folder) for folder in headers[:1]]
 
 
 class BuildExt(build_ext):
@@ -64,6 +83,7 @@ def flags():
 
 
 compile_flags, link_flags = flags()
+xla = xla_include()
 setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=[
@@ -71,7 +91,8 @@ setup(
             "fq._core",
             sources=sorted(str(path) for path in Path("src").glob("*.c")),
             depends=sorted(str(path) for path in Path("src").glob("*.h")),
-            include_dirs=[numpy.get_include()],
+            include_dirs=[numpy.get_include(), *xla],
+            define_macros=[("FQ_HAVE_XLA_FFI", str(len(xla)))],
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,
         )

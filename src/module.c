@@ -7,6 +7,7 @@
 #include "dispatch.h"
 #include "gradients.h"
 #include "threads.h"
+#include "xla_ffi.h"
 
 enum { MOST_THREADS = 1024 };
 
@@ -105,6 +106,20 @@ static PyObject *has_openmp(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unu
 #endif
 }
 
+/* {name: capsule}, as jax.ffi.register_ffi_target takes them. */
+static PyObject *xla_handlers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    PyObject *all = PyDict_New();
+    for (const fq_xla_target *t = fq_xla_targets; all != NULL && t->name != NULL; t++) {
+        PyObject *capsule = PyCapsule_New(t->handler, NULL, NULL);
+        if (capsule == NULL || PyDict_SetItemString(all, t->name, capsule) < 0) {
+            Py_CLEAR(all);
+        }
+        Py_XDECREF(capsule);
+    }
+    return all;
+}
+
 static PyMethodDef methods[] = {
     {"targets", targets, METH_NOARGS, "targets(): the SIMD targets this machine can run, the best first."},
     {"target", target, METH_NOARGS, "target(): the SIMD target in use."},
@@ -122,6 +137,8 @@ static PyMethodDef methods[] = {
     {"has_openmp", has_openmp, METH_NOARGS, "has_openmp(): whether this build has threads of its own."},
     {"_learnable", fq_learnable_from_python, METH_VARARGS,
      "_learnable(reciprocal, dx, dy, x, scale, zero_point, qmin, qmax, keys, sums): see fq/learnable.py."},
+    {"xla_handlers", xla_handlers, METH_NOARGS,
+     "xla_handlers(): XLA's handlers by name, none in a build without XLA's header."},
     {"_describe", fq_describe, METH_VARARGS, "_describe(ufunc, doc): set the docstring of a ufunc."},
     {NULL, NULL, 0, NULL},
 };

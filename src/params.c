@@ -1,7 +1,9 @@
 /* The checks of scale, zero_point, qmin and qmax, and the levels relative to zero_point. */
 #include "params.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "dispatch.h"
@@ -48,6 +50,34 @@ static fq_status check(const fq_values *v, fq_arithmetic arithmetic)
         return FQ_BAD_LEVELS;
     }
     return FQ_OK;
+}
+
+void fq_describe_refused(char *text, size_t size, fq_status status, const fq_values *bad, fq_type type)
+{
+    const int in_f64 = type == FQ_F64;
+    const char *computed_in = in_f64 ? "float64" : "float32";
+    const int digits = in_f64 ? 17 : 9;
+    switch (status) {
+    case FQ_BAD_SCALE:
+        snprintf(text, size, "scale must be positive and finite in %s, got %.*g", computed_in, digits, bad->scale);
+        break;
+    case FQ_BAD_RECIPROCAL:
+        snprintf(text, size, "1 / scale must be finite in %s, got scale %.*g", computed_in, digits, bad->scale);
+        break;
+    case FQ_BAD_RANGE:
+        snprintf(text, size, "qmin must not exceed qmax, got qmin %" PRId64 " and qmax %" PRId64, bad->qmin,
+                 bad->qmax);
+        break;
+    case FQ_BAD_ZERO_POINT:
+        snprintf(text, size, "zero_point must lie within [qmin, qmax] = [%" PRId64 ", %" PRId64 "], got %" PRId64,
+                 bad->qmin, bad->qmax, bad->zero_point);
+        break;
+    default:
+        snprintf(text, size,
+                 "every level minus zero_point must be exact in %s (at most %s), got qmin %" PRId64
+                 ", zero_point %" PRId64 " and qmax %" PRId64,
+                 computed_in, in_f64 ? "2**53" : "2**24", bad->qmin, bad->zero_point, bad->qmax);
+    }
 }
 
 /* Where neither 1 / scale nor the remainder of a quotient in range can overflow or lose bits. */

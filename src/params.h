@@ -27,6 +27,9 @@ typedef struct {
     int64_t zero_point, qmin, qmax;
 } fq_values;
 
+/* What to tell whoever gave the values: at most size bytes with the final zero. */
+void fq_describe_refused(char *text, size_t size, fq_status status, const fq_values *bad, fq_type type);
+
 /* Room for the parameters of a chunk: as given, where they do not lie without gaps, and made ready. What is the same
  * for all elements is filled in by the first chunk alone. Starts as {.filled = 0}, the rest as it is. */
 typedef struct {

@@ -58,33 +58,13 @@ static PyArray_DTypeMeta *dtype_of[FQ_TYPES];
 
 void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type)
 {
-    const int in_f64 = type == FQ_F64;
-    const long long zero_point = bad->zero_point, qmin = bad->qmin, qmax = bad->qmax;
-    char scale[32];
-    PyOS_snprintf(scale, sizeof scale, in_f64 ? "%.17g" : "%.9g", bad->scale);
-    switch (status) {
-    case FQ_BAD_SCALE:
-        PyErr_Format(PyExc_ValueError, "scale must be positive and finite in %s, got %s",
-                     in_f64 ? "float64" : "float32", scale);
-        break;
-    case FQ_BAD_RECIPROCAL:
-        PyErr_Format(PyExc_ValueError, "1 / scale must be finite in %s, got scale %s",
-                     in_f64 ? "float64" : "float32", scale);
-        break;
-    case FQ_BAD_RANGE:
-        PyErr_Format(PyExc_ValueError, "qmin must not exceed qmax, got qmin %lld and qmax %lld", qmin, qmax);
-        break;
-    case FQ_BAD_ZERO_POINT:
-        PyErr_Format(PyExc_ValueError, "zero_point must lie within [qmin, qmax] = [%lld, %lld], got %lld", qmin,
-                     qmax, zero_point);
-        break;
-    case FQ_NO_MEMORY: PyErr_NoMemory(); break;
-    default:
-        PyErr_Format(PyExc_ValueError,
-                     "every level minus zero_point must be exact in %s (at most %s), got qmin %lld, zero_point "
-                     "%lld and qmax %lld",
-                     in_f64 ? "float64" : "float32", in_f64 ? "2**53" : "2**24", qmin, zero_point, qmax);
+    char message[256];
+    if (status == FQ_NO_MEMORY) {
+        PyErr_NoMemory();
+        return;
     }
+    fq_describe_refused(message, sizeof message, status, bad, type);
+    PyErr_SetString(PyExc_ValueError, message);
 }
 
 int fq_type_of_dtype(const void *dtype)

@@ -1,0 +1,369 @@
+/* Handlers for XLA's foreign function interface: its dense buffers, axis by axis, to the strided loops. */
+#include "xla_ffi.h"
+
+#if defined(FQ_HAVE_XLA_FFI) && FQ_HAVE_XLA_FFI
+
+#include <stdlib.h>
+#include <string.h>
+#include <xla/ffi/api/c_api.h>
+
+#include "loops.h"
+
+enum {
+    MOST_AXES = 64,
+    PARAMETERS = 4, /* scale, zero_point, qmin, qmax */
+    FEW = 16,       /* integers that are widened without an allocation */
+    TEXT = 256      /* characters of a message */
+};
+
+/* What a handler takes: arrays in the order of fq_op, then the parameters if there are any. */
+typedef struct {
+    fq_op op;
+    int outputs, arrays;
+    int bits; /* which array is packed, 0: none */
+    int parameters;
+} signature;
+
+/* A parameter as the loops want it: float, double or int64, with its step along each axis of x in bytes. */
+typedef struct {
+    const char *data;
+    ptrdiff_t step[MOST_AXES];
+    int64_t few[FEW];
+    void *allocated;
+} parameter;
+
+/* The axes of x, those that one step walks made one. */
+typedef struct {
+    int count;
+    size_t size[MOST_AXES];
+    ptrdiff_t step[MOST_AXES][PARAMETERS];
+} axes;
+
+/* One call: what XLA gave, checked. */
+typedef struct {
+    const signature *is;
+    const XLA_FFI_Buffer *array[FQ_MAX_ARRAYS];
+    const XLA_FFI_Buffer *given[PARAMETERS];
+    const XLA_FFI_Buffer *x; /* the first input: it alone decides type and shape */
+    fq_type type;
+    size_t element; /* bytes */
+} request;
+
+static XLA_FFI_Error *fail(const XLA_FFI_CallFrame *frame, XLA_FFI_Error_Code code, const char *message)
+{
+    XLA_FFI_Error_Create_Args args = {XLA_FFI_Error_Create_Args_STRUCT_SIZE, NULL, message, code};
+    return frame->api->XLA_FFI_Error_Create(&args);
+}
+
+/* XLA asks, when a handler is registered, for which version of the interface it was built. */
+static int answered_metadata(const XLA_FFI_CallFrame *frame)
+{
+    const XLA_FFI_Extension_Base *extension = frame->extension_start;
+    if (extension == NULL || extension->type != XLA_FFI_Extension_Metadata) {
+        return 0;
+    }
+    XLA_FFI_Metadata *metadata = ((const XLA_FFI_Metadata_Extension *)extension)->metadata;
+    metadata->api_version.major_version = XLA_FFI_API_MAJOR;
+    metadata->api_version.minor_version = XLA_FFI_API_MINOR;
+    metadata->traits = 0;
+    return 1;
+}
+
+static int find_type(XLA_FFI_DataType dtype, fq_type *type, size_t *size)
+{
+    switch ((int)dtype) {
+    case XLA_FFI_DataType_F16: *type = FQ_F16, *size = 2; return 1;
+    case XLA_FFI_DataType_BF16: *type = FQ_BF16, *size = 2; return 1;
+    case XLA_FFI_DataType_F32: *type = FQ_F32, *size = 4; return 1;
+    case XLA_FFI_DataType_F64: *type = FQ_F64, *size = 8; return 1;
+    default: return 0;
+    }
+}
+
+/* Whether a buffer has x's shape, but for its last axis, which has this length. */
+static int is_shaped_like(const XLA_FFI_Buffer *buffer, const XLA_FFI_Buffer *x, int64_t last)
+{
+    if (buffer->rank != x->rank) {
+        return 0;
+    }
+    for (int64_t axis = 0; axis < x->rank; axis++) {
+        if (buffer->dims[axis] != (axis < x->rank - 1 ? x->dims[axis] : last)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int broadcasts_into(const XLA_FFI_Buffer *buffer, const XLA_FFI_Buffer *x)
+{
+    if (buffer->rank != x->rank) {
+        return 0;
+    }
+    for (int64_t axis = 0; axis < x->rank; axis++) {
+        if (buffer->dims[axis] != 1 && buffer->dims[axis] != x->dims[axis]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int is_integer(XLA_FFI_DataType dtype)
+{
+    return dtype == XLA_FFI_DataType_S32 || dtype == XLA_FFI_DataType_U32 || dtype == XLA_FFI_DataType_S64;
+}
+
+/* NULL, or what is wrong with the buffers: what fq.jax never passes. */
+static const char *wrong_buffers(const request *r)
+{
+    const int64_t n = r->x->rank > 0 ? r->x->dims[r->x->rank - 1] : 1;
+    if (r->x->rank > MOST_AXES || (r->is->bits && r->x->rank == 0)) {
+        return "the first operand must have 1 to 64 axes";
+    }
+    for (int a = 0; a < r->is->arrays; a++) {
+        const int packed = r->is->bits && a == r->is->bits;
+        if (r->array[a]->dtype != (packed ? XLA_FFI_DataType_U8 : r->x->dtype)) {
+            return "bits must be uint8, and the other arrays of one type";
+        }
+        if (!is_shaped_like(r->array[a], r->x, packed ? n / 8 + (n % 8 != 0) : n)) {
+            return "the arrays must have one shape, and bits a last axis of an eighth";
+        }
+    }
+    for (int k = 0; k < r->is->parameters; k++) {
+        const XLA_FFI_DataType of_scale = r->type == FQ_F64 ? XLA_FFI_DataType_F64 : XLA_FFI_DataType_F32;
+        if (k == 0 ? r->given[k]->dtype != of_scale : !is_integer(r->given[k]->dtype)) {
+            return "scale must be of the type computed in, zero_point, qmin and qmax int32, uint32 or int64";
+        }
+        if (!broadcasts_into(r->given[k], r->x)) {
+            return "scale, zero_point, qmin and qmax must have x's rank and broadcast into it";
+        }
+    }
+    return NULL;
+}
+
+/* NULL, or what is wrong with the call. */
+static const char *read_request(request *r, const XLA_FFI_CallFrame *frame, const signature *is)
+{
+    const int inputs = is->arrays - is->outputs;
+    if (frame->rets.size != is->outputs || frame->args.size != inputs + is->parameters) {
+        return "wrong number of operands or results";
+    }
+    r->is = is;
+    for (int a = 0; a < is->arrays; a++) {
+        r->array[a] = a < is->outputs ? frame->rets.rets[a] : frame->args.args[a - is->outputs];
+    }
+    for (int k = 0; k < is->parameters; k++) {
+        r->given[k] = frame->args.args[inputs + k];
+    }
+    r->x = r->array[is->outputs];
+    if (!find_type(r->x->dtype, &r->type, &r->element)) {
+        return "the first operand must be float16, bfloat16, float32 or float64";
+    }
+    return wrong_buffers(r);
+}
+
+static size_t elements_of(const XLA_FFI_Buffer *buffer)
+{
+    size_t count = 1;
+    for (int64_t axis = 0; axis < buffer->rank; axis++) {
+        count *= (size_t)buffer->dims[axis];
+    }
+    return count;
+}
+
+/* Integers of 32 bits become int64. */
+static int widen(parameter *p, const XLA_FFI_Buffer *buffer)
+{
+    const size_t count = elements_of(buffer);
+    int64_t *wide = p->few;
+    if (count > FEW) {
+        wide = p->allocated = malloc(count * sizeof *wide);
+        if (wide == NULL) {
+            return -1;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        wide[i] = buffer->dtype == XLA_FFI_DataType_U32 ? (int64_t)((const uint32_t *)buffer->data)[i]
+                                                        : ((const int32_t *)buffer->data)[i];
+    }
+    p->data = (const char *)wide;
+    return 0;
+}
+
+static int read_parameter(parameter *p, const request *r, int k)
+{
+    const XLA_FFI_Buffer *buffer = r->given[k];
+    ptrdiff_t step = k == 0 && r->type != FQ_F64 ? sizeof(float) : sizeof(int64_t);
+    p->allocated = NULL;
+    p->data = buffer->data;
+    for (int64_t axis = buffer->rank - 1; axis >= 0; axis--) {
+        p->step[axis] = buffer->dims[axis] == 1 ? 0 : step;
+        step *= (ptrdiff_t)buffer->dims[axis];
+    }
+    return is_integer(buffer->dtype) && buffer->dtype != XLA_FFI_DataType_S64 ? widen(p, buffer) : 0;
+}
+
+static int joins(const axes *a, size_t size, const parameter *p, int parameters, int64_t axis)
+{
+    for (int k = 0; k < parameters; k++) {
+        if (a->step[a->count - 1][k] != p[k].step[axis] * (ptrdiff_t)size) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* The last axis joins others only where its bits fill their bytes. */
+static void find_axes(axes *a, const request *r, const parameter *p)
+{
+    const int64_t last = r->x->rank - 1;
+    a->count = 0;
+    for (int64_t axis = 0; axis <= last; axis++) {
+        const size_t size = (size_t)r->x->dims[axis];
+        const int alone = axis == last && r->is->bits && size % 8 != 0;
+        if (size == 1 && !alone) {
+            continue;
+        }
+        if (!alone && a->count > 0 && joins(a, size, p, r->is->parameters, axis)) {
+            a->size[a->count - 1] *= size;
+        }
+        else {
+            a->size[a->count++] = size;
+        }
+        for (int k = 0; k < r->is->parameters; k++) {
+            a->step[a->count - 1][k] = p[k].step[axis];
+        }
+    }
+    if (a->count == 0) {
+        a->size[a->count++] = 1;
+        memset(a->step[0], 0, sizeof a->step[0]);
+    }
+}
+
+/* The arrays of the first rows, which follow each other without gaps. */
+static fq_arrays first_rows(const request *r, size_t n)
+{
+    fq_arrays arrays = {{NULL}, {0}, {0}};
+    for (int a = 0; a < r->is->arrays; a++) {
+        const int packed = r->is->bits && a == r->is->bits;
+        arrays.data[a] = r->array[a]->data;
+        arrays.step[a] = packed ? 1 : (ptrdiff_t)r->element;
+        arrays.row_step[a] = packed ? (ptrdiff_t)(n / 8 + (n % 8 != 0)) : (ptrdiff_t)(n * r->element);
+    }
+    return arrays;
+}
+
+/* The parameters of the rows at `place`, which names an index along each axis but the last two. */
+static fq_given given_at(const axes *a, const parameter *p, const size_t *place)
+{
+    const char *data[PARAMETERS];
+    ptrdiff_t row[PARAMETERS];
+    const ptrdiff_t *step = a->step[a->count - 1];
+    for (int k = 0; k < PARAMETERS; k++) {
+        data[k] = p[k].data;
+        row[k] = a->count > 1 ? a->step[a->count - 2][k] : 0;
+        for (int axis = 0; axis < a->count - 2; axis++) {
+            data[k] += (ptrdiff_t)place[axis] * a->step[axis][k];
+        }
+    }
+    return (fq_given){data[0], data[1], data[2], data[3], step[0], step[1], step[2], step[3],
+                      row[0],  row[1],  row[2],  row[3]};
+}
+
+/* Counts on to the next place; 0 after the last. */
+static int next_place(size_t *place, const axes *a)
+{
+    for (int axis = a->count - 3; axis >= 0; axis--) {
+        if (++place[axis] < a->size[axis]) {
+            return 1;
+        }
+        place[axis] = 0;
+    }
+    return 0;
+}
+
+static fq_status run_axes(const request *r, const axes *a, const parameter *p, fq_values *bad)
+{
+    const fq_call call = {r->is->op, r->type, 0};
+    const size_t n = a->size[a->count - 1], rows = a->count > 1 ? a->size[a->count - 2] : 1;
+    fq_arrays arrays = first_rows(r, n);
+    size_t place[MOST_AXES] = {0};
+    do {
+        fq_given given;
+        if (r->is->parameters) {
+            given = given_at(a, p, place);
+        }
+        const fq_status status = fq_rows(&call, &arrays, rows, n, r->is->parameters ? &given : NULL, bad);
+        if (status != FQ_OK) {
+            return status;
+        }
+        for (int k = 0; k < r->is->arrays; k++) {
+            arrays.data[k] += (ptrdiff_t)rows * arrays.row_step[k];
+        }
+    } while (next_place(place, a));
+    return FQ_OK;
+}
+
+static XLA_FFI_Error *run(const XLA_FFI_CallFrame *frame, const request *r)
+{
+    parameter p[PARAMETERS];
+    XLA_FFI_Error *error = NULL;
+    int count = 0, room = 1;
+    while (room && count < r->is->parameters) {
+        room = read_parameter(&p[count], r, count) == 0;
+        count += 1;
+    }
+    if (!room) {
+        error = fail(frame, XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "no memory for the parameters");
+    }
+    else {
+        axes a;
+        fq_values bad;
+        char text[TEXT];
+        find_axes(&a, r, p);
+        const fq_status status = run_axes(r, &a, p, &bad);
+        if (status != FQ_OK) {
+            fq_describe_refused(text, sizeof text, status, &bad, r->type);
+            error = fail(frame, XLA_FFI_Error_Code_INVALID_ARGUMENT, text);
+        }
+    }
+    while (count > 0) {
+        free(p[--count].allocated);
+    }
+    return error;
+}
+
+static XLA_FFI_Error *handle(XLA_FFI_CallFrame *frame, const signature *is)
+{
+    request r;
+    if (answered_metadata(frame) || frame->stage != XLA_FFI_ExecutionStage_EXECUTE) {
+        return NULL;
+    }
+    const char *wrong = read_request(&r, frame, is);
+    if (wrong != NULL) {
+        return fail(frame, XLA_FFI_Error_Code_INVALID_ARGUMENT, wrong);
+    }
+    return elements_of(r.x) == 0 ? NULL : run(frame, &r);
+}
+
+#define HANDLER(name, ...)                                                                                    \
+    static XLA_FFI_Error *name(XLA_FFI_CallFrame *frame)                                                      \
+    {                                                                                                         \
+        static const signature is = {__VA_ARGS__};                                                            \
+        return handle(frame, &is);                                                                            \
+    }
+HANDLER(fake_quantize, FQ_FAKE_QUANTIZE, 1, 2, 0, PARAMETERS)
+HANDLER(forward_packed, FQ_FORWARD_PACKED, 2, 3, 1, PARAMETERS)
+HANDLER(backward_packed, FQ_BACKWARD_PACKED, 1, 3, 2, 0)
+
+const fq_xla_target fq_xla_targets[] = {
+    {"fq_fake_quantize", (void *)fake_quantize},
+    {"fq_forward_packed", (void *)forward_packed},
+    {"fq_backward_packed", (void *)backward_packed},
+    {NULL, NULL},
+};
+
+#else
+
+const fq_xla_target fq_xla_targets[] = {{0, 0}};
+
+#endif
