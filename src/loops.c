@@ -146,9 +146,9 @@ static void run_rows(void *context, size_t from, size_t to)
 }
 
 /* All rows with one set of parameters. */
-static void run_all(job *j, size_t rows, fq_params *params)
+static void run_all(job *j, size_t rows, fq_params *params, int new_outputs)
 {
-    params->stream = rows * j->n * size_of_type[j->type] > fq_cache_threshold();
+    params->stream = !new_outputs && rows * j->n * size_of_type[j->type] > fq_cache_threshold();
     j->params = params;
     if (is_one_row(j->arrays, j->shape, j->type, rows, j->n)) {
         const int contiguous = all_contiguous(j->arrays, j->shape, j->type, rows * j->n);
@@ -224,7 +224,7 @@ static fq_status run(const fq_call *call, const fq_arrays *arrays, size_t rows, 
         }
         j.kernel = kernels[way];
     }
-    run_all(&j, rows, &params);
+    run_all(&j, rows, &params, call->new_outputs);
     return FQ_OK;
 }
 

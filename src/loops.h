@@ -18,6 +18,7 @@ typedef struct {
     fq_op op;
     fq_type type;
     int reciprocal;
+    int new_outputs; /* in memory not touched before: the system clears it into the cache, so nothing is stored past it */
 } fq_call;
 
 /* given is NULL for an operation without parameters. On an error *bad holds the values refused, and the rows from

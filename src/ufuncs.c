@@ -98,7 +98,7 @@ static int finish(fq_status status, const fq_values *bad, fq_type type)
 static int run_row(const ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
                    const npy_intp *steps)
 {
-    const fq_call call = {spec->op, type, spec->reciprocal};
+    const fq_call call = {spec->op, type, spec->reciprocal, 0};
     fq_arrays arrays = {{NULL}, {0}, {0}};
     fq_given given = {0};
     fq_values bad;
@@ -118,7 +118,7 @@ static int run_row(const ufunc_spec *spec, fq_type type, char *const *data, cons
 static int run_forward_packed(const ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
                               const npy_intp *steps)
 {
-    const fq_call call = {spec->op, type, spec->reciprocal};
+    const fq_call call = {spec->op, type, spec->reciprocal, 0};
     const npy_intp *core = steps + spec->nin + spec->nout;
     const fq_given given = {data[1], data[2], data[3], data[4], core[1], core[2], 0, 0,
                             steps[1], steps[2], steps[3], steps[4]};
@@ -134,7 +134,7 @@ static int run_forward_packed(const ufunc_spec *spec, fq_type type, char *const 
 static int run_backward_packed(const ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
                                const npy_intp *steps)
 {
-    const fq_call call = {spec->op, type, spec->reciprocal};
+    const fq_call call = {spec->op, type, spec->reciprocal, 0};
     const npy_intp *core = steps + spec->nin + spec->nout;
     fq_arrays arrays;
     fq_values bad;

@@ -8,6 +8,7 @@
 #include <xla/ffi/api/c_api.h>
 
 #include "loops.h"
+#include "pages.h"
 
 enum {
     MOST_AXES = 64,
@@ -239,6 +240,14 @@ static void find_axes(axes *a, const request *r, const parameter *p)
     }
 }
 
+static void prepare_outputs(const request *r)
+{
+    for (int a = 0; a < r->is->outputs; a++) {
+        const size_t size = r->is->bits && a == r->is->bits ? 1 : r->element;
+        fq_large_pages(r->array[a]->data, elements_of(r->array[a]) * size);
+    }
+}
+
 /* The arrays of the first rows, which follow each other without gaps. */
 static fq_arrays first_rows(const request *r, size_t n)
 {
@@ -283,7 +292,7 @@ static int next_place(size_t *place, const axes *a)
 
 static fq_status run_axes(const request *r, const axes *a, const parameter *p, fq_values *bad)
 {
-    const fq_call call = {r->is->op, r->type, 0};
+    const fq_call call = {r->is->op, r->type, 0, 1};
     const size_t n = a->size[a->count - 1], rows = a->count > 1 ? a->size[a->count - 2] : 1;
     fq_arrays arrays = first_rows(r, n);
     size_t place[MOST_AXES] = {0};
@@ -320,6 +329,7 @@ static XLA_FFI_Error *run(const XLA_FFI_CallFrame *frame, const request *r)
         fq_values bad;
         char text[TEXT];
         find_axes(&a, r, p);
+        prepare_outputs(r);
         const fq_status status = run_axes(r, &a, p, &bad);
         if (status != FQ_OK) {
             fq_describe_refused(text, sizeof text, status, &bad, r->type);
