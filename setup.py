@@ -1,8 +1,8 @@
 """Builds the C extension fq._core; everything else stands in pyproject.toml.
 
 Switches in the environment: FQ_DEBUG=1 (no optimisation), FQ_SANITIZE=1 (address and undefined behaviour),
-FQ_COVERAGE=1 (gcov), FQ_WERROR=1 (warnings are errors), FQ_NO_OPENMP=1 (one thread), FQ_XLA_INCLUDE=DIR (the folder that
-holds xla/ffi/api/c_api.h; empty: no handlers for XLA).
+FQ_COVERAGE=1 (gcov), FQ_WERROR=1 (warnings are errors), FQ_NO_OPENMP=1 (one thread), FQ_XLA_INCLUDE=DIR (the folder
+that holds xla/ffi/api/c_api.h; empty: no handlers for XLA).
 """
 
 import os

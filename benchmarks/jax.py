@@ -1,8 +1,8 @@
 """fq.jax beside the usual formula with a saved boolean mask, both under jax.jit: `python -m benchmarks.jax`.
 
-Each number of threads is a process of its own, bound to so many cores, since XLA's threads cannot be set within one; and
-each again with memory kept: told, by glibc's switches, not to give freed memory back to the system. Otherwise whether
-the pages of a result are new, and cost more than the computation, depends on the allocator's luck.
+Each number of threads is a process of its own, bound to so many cores, since XLA's threads cannot be set within one.
+And each again with memory kept: told, by glibc's switches, not to give freed memory back to the system. Otherwise it is
+the allocator's luck whether the pages of a result are new, which costs more than the computation.
 """
 
 import argparse

@@ -15,7 +15,7 @@ import fq.jax
 
 GRID = 3, -8, 7
 SHAPE = 8, 64
-GATHERING = "all-gather|all-to-all|collective-permute|dynamic-slice"
+GATHERING = "all-gather|all-to-all|collective-permute"
 SCALES = {
     "one": np.float32(0.25),
     "rows": np.linspace(0.1, 0.3, SHAPE[0], dtype=np.float32)[:, None],
@@ -107,7 +107,7 @@ def check_learnable(mesh):
     )
     for function in (both, lambda *arguments: both(*arguments)[:2], mapped):
         found = jax.jit(function)(x, dy, scale)
-        assert_shards_are_of(found[:1], whole[:1])
+        np.testing.assert_array_equal(found[0], whole[0])  # not bits: XLA adds 0.0 to what it gathers for a callback
         for one, other in zip(found[1:], whole[1:], strict=False):
             np.testing.assert_allclose(one, other, rtol=1e-5)
 
@@ -117,7 +117,7 @@ def check_sums_over_shards(mesh):
     from fq.jax import _sharding
 
     def function(x, scale):
-        return x * scale, (x * scale).sum(axis=[a for a in (0, 1) if scale.shape[a] == 1], keepdims=True)
+        return x * scale, (x * scale).sum(axis=tuple(a for a in (0, 1) if scale.shape[a] == 1), keepdims=True)
 
     values = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
     split = jax.jit(_sharding.partitioned(function, sums=True))

@@ -26,6 +26,7 @@ WAYS = [
     "callback",
 ]
 TYPES = ["float16", "bfloat16", "float32", "float64"]
+AT_RUN_TIME = ValueError, jax.errors.JaxRuntimeError  # as JAX has it
 SHAPES = [  # of x, scale, zero_point, qmin and qmax
     ((), (), (), (), ()),
     ((7,), (), (), (), ()),
@@ -145,7 +146,8 @@ def test_many_levels_of_32_bits_are_read_right(via):
     x = hard_values(np.dtype(np.float32), GRID, rng, 600).reshape(20, 30)
     zero_point = rng.integers(-8, 8, (20, 30)).astype(np.int32)
     assert_same(
-        np.asarray(fq.jax.fake_quantize(x, 0.25, zero_point, -8, 7, via=via)), fq.fake_quantize(x, 0.25, zero_point, -8, 7)
+        np.asarray(fq.jax.fake_quantize(x, 0.25, zero_point, -8, 7, via=via)),
+        fq.fake_quantize(x, 0.25, zero_point, -8, 7),
     )
 
 
@@ -178,7 +180,7 @@ def test_a_learned_zero_point_is_rounded_and_clamped_and_its_gradient_passes():
         assert y == fq.fake_quantize(np.asarray(x), 0.25, level, -8, 7).sum()
         assert gradient == fq.backward_learnable(np.ones(2, np.float32), np.asarray(x), 0.25, level, -8, 7)[2]
         assert gradient.dtype == np.float16
-    with pytest.raises(ValueError, match="zero_point must lie within"):
+    with pytest.raises(AT_RUN_TIME, match="zero_point must lie within"):
         jax.block_until_ready(fq.jax.fake_quantize_learnable(x, 0.25, np.nan, -8, 7))
     _, vjp = jax.vjp(lambda z: fq.jax.fake_quantize_learnable(x, 0.25, z, -8, 7), 3)
     assert vjp(x)[0].dtype == jax.dtypes.float0
@@ -189,9 +191,9 @@ def test_learnable_under_vmap_and_jit_equals_a_loop(via):
     x, scale = rng.standard_normal((5, 4, 9)).astype(np.float32), np.float32([[0.1], [0.2], [0.3], [0.4]])
 
     def gradient(x, scale, zero_point):
-        return jax.grad(
-            lambda *a: (fq.jax.fake_quantize_learnable(*a, -8, 7, via=via) * x).sum(), argnums=(0, 1, 2)
-        )(x, scale, zero_point)
+        return jax.grad(lambda *a: (fq.jax.fake_quantize_learnable(*a, -8, 7, via=via) * x).sum(), argnums=(0, 1, 2))(
+            x, scale, zero_point
+        )
 
     zero_point = jnp.float32(1)
     found = jax.jit(jax.vmap(gradient, (0, None, None)))(x, scale, zero_point)
@@ -226,7 +228,10 @@ BAD = [
 
 
 def arguments(**changed):
-    return {"x": np.ones((2, 8), np.float32), **dict(zip(["scale", "zero_point", "qmin", "qmax"], GRID, strict=True))} | changed
+    return {
+        "x": np.ones((2, 8), np.float32),
+        **dict(zip(["scale", "zero_point", "qmin", "qmax"], GRID, strict=True)),
+    } | changed
 
 
 @pytest.mark.parametrize(("changed", "error", "message"), BAD, ids=lambda value: str(value)[:40])
@@ -236,18 +241,20 @@ def test_bad_arguments_are_refused_in_numpys_words(changed, error, message):
     with pytest.raises(error, match=message):  # at the time of tracing, what is not a number's value
         jax.jit(lambda x: fq.jax.fake_quantize(**arguments(**({"x": x} | changed))))(np.ones((2, 8), np.float32))
     if error is TypeError or "broadcast" in message or "vary" in message:
-        traced = jax.tree.map(jnp.asarray, arguments(**changed))
+        traced = {name: jnp.asarray(value) for name, value in arguments(**changed).items()}
         with pytest.raises(error, match=message):
             jax.jit(fq.jax.fake_quantize)(**traced)
 
 
-@pytest.mark.parametrize(("changed", "error", "message"), [b for b in BAD if b[1] is ValueError], ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("changed", "error", "message"), [b for b in BAD if b[1] is ValueError], ids=lambda v: str(v)[:40]
+)
 def test_bad_traced_values_are_refused_when_they_run(via, changed, error, message):
     if "broadcast" in message or "vary" in message:
         pytest.skip("refused at the time of tracing")
-    traced = jax.tree.map(jnp.asarray, arguments(**changed))
+    traced = {name: jnp.asarray(value) for name, value in arguments(**changed).items()}
     call = jax.jit(lambda *a: fq.jax.fake_quantize(*a, via=via))
-    with pytest.raises((error, jax.errors.JaxRuntimeError), match=message):
+    with pytest.raises(AT_RUN_TIME, match=message):
         jax.block_until_ready(call(*traced.values()))
     assert_same(np.asarray(call(*arguments().values())), fq.fake_quantize(*arguments().values()))
 
@@ -300,7 +307,7 @@ WRONG_CALLS = [
 @pytest.mark.parametrize(("name", "results", "operands", "message"), WRONG_CALLS)
 def test_a_handler_refuses_buffers_that_do_not_fit(name, results, operands, message):
     assert name in _calls.handlers()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(AT_RUN_TIME, match=message):
         jax.block_until_ready(jax.ffi.ffi_call(name, results)(*operands))
 
 

@@ -16,8 +16,6 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("fq.jax needs JAX: pip install jax, or fq[jax]") from error
 
-import jax.numpy as jnp
-
 from fq.jax import _arguments, _calls
 
 __all__ = ["fake_quantize", "fake_quantize_learnable"]
@@ -41,7 +39,8 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, via=None):
         The first and last level of the grid, which do not vary along the last axis of x.
     via : {None, "ffi", "callback"}
         How fq is called: by XLA itself, or through ``jax.pure_callback``. None takes the first on the CPU, where this
-        build of fq has it, and the second elsewhere.
+        build of fq has it, and the second elsewhere. For a callback XLA gathers a sharded x, outside of
+        ``jax.shard_map``.
 
     Returns
     -------
@@ -54,12 +53,12 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, via=None):
         If x is not of the four types, or zero_point, qmin or qmax is not an integer.
     ValueError
         If shapes do not broadcast into x, or a parameter is refused by `fq.fake_quantize`: at once where it is a
-        number or a NumPy array, and when the call runs where it is traced or a JAX array.
-    jax.errors.JaxRuntimeError
-        In place of the latter, with the same message, where fq is called through ``jax.pure_callback``.
+        number or a NumPy array. One that is traced or a JAX array is refused when the call runs, with the same message,
+        which JAX raises as a ValueError or a jax.errors.JaxRuntimeError.
 
     Examples
     --------
+    >>> import jax.numpy as jnp
     >>> x = jnp.array([-9.0, 0.2, 5.0])
     >>> print(fake_quantize(x, 0.25, 0, -8, 7))
     [-2.    0.25  1.75]
@@ -100,6 +99,7 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, via=None):
 
     Examples
     --------
+    >>> import jax.numpy as jnp
     >>> loss = lambda scale, zero_point: fake_quantize_learnable(jnp.array([0.25, 9.0]), scale, zero_point, -8, 7).sum()
     >>> print(*jax.grad(loss, (0, 1))(0.25, 0.0))
     7.0 -0.25

@@ -108,13 +108,17 @@ def _added_up(part, whole, x, spec):
     return jax.lax.psum(part, tuple(names)) if names else part
 
 
-def _rule(_mesh, arguments, results):
-    """For the Shardy partitioner, which axes are split alike: `(b e)` is the last one as bytes of eight elements."""
+def _rule(mesh, arguments, results):
+    """For the Shardy partitioner, which axes are split alike: `(b e)` is the last one as bytes of eight elements.
+
+    The rule is made before it is known along which axes of the mesh the last one is split; a number of bytes that all
+    devices could share is one that any of those can.
+    """
     arrays = [*arguments, *results]
     is_bits = [str(each.element_type) == "ui8" for each in arrays]
     of_x = arrays[0].shape
     axes, last, extra = [f"a{axis}" for axis in range(len(of_x))], None, {}
-    if any(is_bits) and of_x[-1] % 8 == 0:
+    if any(is_bits) and not mesh.empty and of_x[-1] % (8 * mesh.size) == 0:
         axes[-1], last, extra = "(b e)", "b", {"e": 8}
     elif any(is_bits):
         last, extra = "b", {"need_replication_factors": (axes[-1], "b")}
