@@ -24,39 +24,6 @@ static fq_axis axis_of(PyArrayObject *const *arrays, int a)
                      step[KEYS] / (ptrdiff_t)sizeof(double)};
 }
 
-/* Whether the outer axis goes on where the inner one ends, in every array. */
-static int continues(const fq_axis *outer, const fq_axis *inner)
-{
-    const ptrdiff_t n = (ptrdiff_t)inner->length;
-    return outer->dx == n * inner->dx && outer->dy == n * inner->dy && outer->x == n * inner->x &&
-           outer->scale == n * inner->scale && outer->zero_point == n * inner->zero_point &&
-           outer->qmin == n * inner->qmin && outer->qmax == n * inner->qmax && outer->key == n * inner->key;
-}
-
-/* The axes of x, those of length 1 left out and those that continue each other joined; at least one. */
-static void set_axes(fq_learnable_call *call, PyArrayObject *const *arrays)
-{
-    call->axes = 0;
-    for (int a = 0; a < PyArray_NDIM(arrays[X]); a++) {
-        const fq_axis axis = axis_of(arrays, a);
-        fq_axis *last = &call->axis[call->axes - (call->axes > 0)];
-        if (axis.length == 1) {
-            continue;
-        }
-        if (call->axes > 0 && continues(last, &axis)) {
-            const size_t length = last->length * axis.length;
-            *last = axis;
-            last->length = length;
-        }
-        else {
-            call->axis[call->axes++] = axis;
-        }
-    }
-    if (call->axes == 0) {
-        call->axis[call->axes++] = (fq_axis){.length = 1};
-    }
-}
-
 PyObject *fq_learnable_from_python(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyArrayObject *a[ARRAYS], *sums;
@@ -80,7 +47,10 @@ PyObject *fq_learnable_from_python(PyObject *Py_UNUSED(module), PyObject *args)
     call.qmin = PyArray_BYTES(a[QMIN]), call.qmax = PyArray_BYTES(a[QMAX]);
     call.keys = (size_t)PyArray_SIZE(sums) / 2;
     call.of_scale = PyArray_DATA(sums), call.of_zero_point = call.of_scale + call.keys;
-    set_axes(&call, a);
+    call.axes = 0;
+    for (int axis = 0; axis < PyArray_NDIM(a[X]); axis++) {
+        fq_learnable_add_axis(&call, axis_of(a, axis));
+    }
     Py_BEGIN_ALLOW_THREADS
     status = fq_learnable(&call, &bad);
     Py_END_ALLOW_THREADS

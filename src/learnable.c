@@ -197,7 +197,8 @@ static void run_pieces(void *context, size_t from, size_t to)
 /* The pieces depend on the sizes alone, so that the sums do too. */
 static plan plan_of(const fq_learnable_call *c)
 {
-    const fq_axis *inner = &c->axis[c->axes - 1];
+    static const fq_axis one_element = {.length = 1};
+    const fq_axis *inner = c->axes > 0 ? &c->axis[c->axes - 1] : &one_element;
     const ptrdiff_t size = (ptrdiff_t)size_of_type[c->type];
     plan p = {.call = c, .inner = inner, .rows = 1};
     p.each = inner->key != 0 && inner->length > 1;
@@ -230,6 +231,25 @@ static void merge(const plan *p)
         c->of_scale[key] = total(&all.scale);
         c->of_zero_point[key] = total(&all.zero_point);
     }
+}
+
+static int continues(const fq_axis *outer, const fq_axis *inner)
+{
+    const ptrdiff_t n = (ptrdiff_t)inner->length;
+    return outer->dx == n * inner->dx && outer->dy == n * inner->dy && outer->x == n * inner->x &&
+           outer->scale == n * inner->scale && outer->zero_point == n * inner->zero_point &&
+           outer->qmin == n * inner->qmin && outer->qmax == n * inner->qmax && outer->key == n * inner->key;
+}
+
+void fq_learnable_add_axis(fq_learnable_call *call, fq_axis axis)
+{
+    if (axis.length == 1) {
+        return;
+    }
+    if (call->axes > 0 && continues(&call->axis[call->axes - 1], &axis)) {
+        axis.length *= call->axis[--call->axes].length;
+    }
+    call->axis[call->axes++] = axis;
 }
 
 fq_status fq_learnable(const fq_learnable_call *call, fq_values *bad)

@@ -17,11 +17,14 @@ typedef struct {
     int reciprocal;
     char *dx;
     const char *dy, *x, *scale, *zero_point, *qmin, *qmax;
-    int axes; /* 1 or more, the innermost last */
+    int axes; /* the innermost last */
     fq_axis axis[FQ_MOST_AXES];
     size_t keys;
     double *of_scale, *of_zero_point; /* the sums, one a key */
 } fq_learnable_call;
+
+/* Adds an axis inside of those that the call has: it joins the last one where it goes on with it in every array. */
+void fq_learnable_add_axis(fq_learnable_call *call, fq_axis axis);
 
 /* The same sums for any number of threads. On an error *bad holds the values refused, and the sums are not made. */
 fq_status fq_learnable(const fq_learnable_call *call, fq_values *bad);

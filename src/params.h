@@ -27,6 +27,8 @@ typedef struct {
     int64_t zero_point, qmin, qmax;
 } fq_values;
 
+enum { FQ_MESSAGE = 256 }; /* bytes that any message of fq_describe_refused has room in */
+
 /* What to tell whoever gave the values: at most size bytes with the final zero. */
 void fq_describe_refused(char *text, size_t size, fq_status status, const fq_values *bad, fq_type type);
 

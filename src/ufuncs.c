@@ -58,7 +58,7 @@ static PyArray_DTypeMeta *dtype_of[FQ_TYPES];
 
 void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type)
 {
-    char message[256];
+    char message[FQ_MESSAGE];
     if (status == FQ_NO_MEMORY) {
         PyErr_NoMemory();
         return;

@@ -7,28 +7,29 @@
 #include <string.h>
 #include <xla/ffi/api/c_api.h>
 
+#include "learnable.h"
 #include "loops.h"
 #include "pages.h"
 
 enum {
-    MOST_AXES = 64,
     PARAMETERS = 4, /* scale, zero_point, qmin, qmax */
-    FEW = 16,       /* integers that are widened without an allocation */
-    TEXT = 256      /* characters of a message */
+    SUMS = 2,       /* the gradients of the first two */
+    FEW = 16        /* integers that are widened without an allocation */
 };
 
 /* What a handler takes: arrays in the order of fq_op, then the parameters if there are any. */
 typedef struct {
-    fq_op op;
+    fq_op op; /* FQ_OPS: the learnable backward, which is none of the strided loops */
     int outputs, arrays;
     int bits; /* which array is packed, 0: none */
     int parameters;
+    int sums; /* further results: over scale's shape and zero_point's */
 } signature;
 
 /* A parameter as the loops want it: float, double or int64, with its step along each axis of x in bytes. */
 typedef struct {
     const char *data;
-    ptrdiff_t step[MOST_AXES];
+    ptrdiff_t step[FQ_MOST_AXES];
     int64_t few[FEW];
     void *allocated;
 } parameter;
@@ -36,8 +37,8 @@ typedef struct {
 /* The axes of x, those that one step walks made one. */
 typedef struct {
     int count;
-    size_t size[MOST_AXES];
-    ptrdiff_t step[MOST_AXES][PARAMETERS];
+    size_t size[FQ_MOST_AXES];
+    ptrdiff_t step[FQ_MOST_AXES][PARAMETERS];
 } axes;
 
 /* One call: what XLA gave, checked. */
@@ -45,6 +46,7 @@ typedef struct {
     const signature *is;
     const XLA_FFI_Buffer *array[FQ_MAX_ARRAYS];
     const XLA_FFI_Buffer *given[PARAMETERS];
+    const XLA_FFI_Buffer *sum[SUMS];
     const XLA_FFI_Buffer *x; /* the first input: it alone decides type and shape */
     fq_type type;
     size_t element; /* bytes */
@@ -113,11 +115,11 @@ static int is_integer(XLA_FFI_DataType dtype)
     return dtype == XLA_FFI_DataType_S32 || dtype == XLA_FFI_DataType_U32 || dtype == XLA_FFI_DataType_S64;
 }
 
-/* NULL, or what is wrong with the buffers: what fq.jax never passes. */
-static const char *wrong_buffers(const request *r)
+/* Each gives NULL, or what is wrong with the buffers: what fq.jax never passes. */
+static const char *wrong_arrays(const request *r)
 {
     const int64_t n = r->x->rank > 0 ? r->x->dims[r->x->rank - 1] : 1;
-    if (r->x->rank > MOST_AXES || (r->is->bits && r->x->rank == 0)) {
+    if (r->x->rank > FQ_MOST_AXES || (r->is->bits && r->x->rank == 0)) {
         return "the first operand must have 1 to 64 axes";
     }
     for (int a = 0; a < r->is->arrays; a++) {
@@ -129,13 +131,25 @@ static const char *wrong_buffers(const request *r)
             return "the arrays must have one shape, and bits a last axis of an eighth";
         }
     }
+    return NULL;
+}
+
+static const char *wrong_parameters(const request *r)
+{
+    const XLA_FFI_DataType computed_in = r->type == FQ_F64 ? XLA_FFI_DataType_F64 : XLA_FFI_DataType_F32;
     for (int k = 0; k < r->is->parameters; k++) {
-        const XLA_FFI_DataType of_scale = r->type == FQ_F64 ? XLA_FFI_DataType_F64 : XLA_FFI_DataType_F32;
-        if (k == 0 ? r->given[k]->dtype != of_scale : !is_integer(r->given[k]->dtype)) {
+        if (k == 0 ? r->given[k]->dtype != computed_in : !is_integer(r->given[k]->dtype)) {
             return "scale must be of the type computed in, zero_point, qmin and qmax int32, uint32 or int64";
         }
         if (!broadcasts_into(r->given[k], r->x)) {
             return "scale, zero_point, qmin and qmax must have x's rank and broadcast into it";
+        }
+    }
+    for (int k = 0; k < r->is->sums; k++) {
+        const XLA_FFI_Buffer *given = r->given[k], *sum = r->sum[k];
+        const int64_t last = given->rank > 0 ? given->dims[given->rank - 1] : 1;
+        if (sum->dtype != computed_in || !is_shaped_like(sum, given, last)) {
+            return "the sums must be of the type computed in, and shaped like scale and zero_point";
         }
     }
     return NULL;
@@ -145,7 +159,7 @@ static const char *wrong_buffers(const request *r)
 static const char *read_request(request *r, const XLA_FFI_CallFrame *frame, const signature *is)
 {
     const int inputs = is->arrays - is->outputs;
-    if (frame->rets.size != is->outputs || frame->args.size != inputs + is->parameters) {
+    if (frame->rets.size != is->outputs + is->sums || frame->args.size != inputs + is->parameters) {
         return "wrong number of operands or results";
     }
     r->is = is;
@@ -155,11 +169,15 @@ static const char *read_request(request *r, const XLA_FFI_CallFrame *frame, cons
     for (int k = 0; k < is->parameters; k++) {
         r->given[k] = frame->args.args[inputs + k];
     }
+    for (int k = 0; k < is->sums; k++) {
+        r->sum[k] = frame->rets.rets[is->outputs + k];
+    }
     r->x = r->array[is->outputs];
     if (!find_type(r->x->dtype, &r->type, &r->element)) {
         return "the first operand must be float16, bfloat16, float32 or float64";
     }
-    return wrong_buffers(r);
+    const char *wrong = wrong_arrays(r);
+    return wrong != NULL ? wrong : wrong_parameters(r);
 }
 
 static size_t elements_of(const XLA_FFI_Buffer *buffer)
@@ -172,14 +190,14 @@ static size_t elements_of(const XLA_FFI_Buffer *buffer)
 }
 
 /* Integers of 32 bits become int64. */
-static int widen(parameter *p, const XLA_FFI_Buffer *buffer)
+static fq_status widen(parameter *p, const XLA_FFI_Buffer *buffer)
 {
     const size_t count = elements_of(buffer);
     int64_t *wide = p->few;
     if (count > FEW) {
         wide = p->allocated = malloc(count * sizeof *wide);
         if (wide == NULL) {
-            return -1;
+            return FQ_NO_MEMORY;
         }
     }
     for (size_t i = 0; i < count; i++) {
@@ -187,10 +205,10 @@ static int widen(parameter *p, const XLA_FFI_Buffer *buffer)
                                                         : ((const int32_t *)buffer->data)[i];
     }
     p->data = (const char *)wide;
-    return 0;
+    return FQ_OK;
 }
 
-static int read_parameter(parameter *p, const request *r, int k)
+static fq_status read_parameter(parameter *p, const request *r, int k)
 {
     const XLA_FFI_Buffer *buffer = r->given[k];
     ptrdiff_t step = k == 0 && r->type != FQ_F64 ? sizeof(float) : sizeof(int64_t);
@@ -200,7 +218,7 @@ static int read_parameter(parameter *p, const request *r, int k)
         p->step[axis] = buffer->dims[axis] == 1 ? 0 : step;
         step *= (ptrdiff_t)buffer->dims[axis];
     }
-    return is_integer(buffer->dtype) && buffer->dtype != XLA_FFI_DataType_S64 ? widen(p, buffer) : 0;
+    return is_integer(buffer->dtype) && buffer->dtype != XLA_FFI_DataType_S64 ? widen(p, buffer) : FQ_OK;
 }
 
 static int joins(const axes *a, size_t size, const parameter *p, int parameters, int64_t axis)
@@ -290,16 +308,18 @@ static int next_place(size_t *place, const axes *a)
     return 0;
 }
 
-static fq_status run_axes(const request *r, const axes *a, const parameter *p, fq_values *bad)
+static fq_status run_axes(const request *r, const parameter *p, fq_values *bad)
 {
+    axes a;
+    find_axes(&a, r, p);
     const fq_call call = {r->is->op, r->type, 0, 1};
-    const size_t n = a->size[a->count - 1], rows = a->count > 1 ? a->size[a->count - 2] : 1;
+    const size_t n = a.size[a.count - 1], rows = a.count > 1 ? a.size[a.count - 2] : 1;
     fq_arrays arrays = first_rows(r, n);
-    size_t place[MOST_AXES] = {0};
+    size_t place[FQ_MOST_AXES] = {0};
     do {
         fq_given given;
         if (r->is->parameters) {
-            given = given_at(a, p, place);
+            given = given_at(&a, p, place);
         }
         const fq_status status = fq_rows(&call, &arrays, rows, n, r->is->parameters ? &given : NULL, bad);
         if (status != FQ_OK) {
@@ -308,43 +328,110 @@ static fq_status run_axes(const request *r, const axes *a, const parameter *p, f
         for (int k = 0; k < r->is->arrays; k++) {
             arrays.data[k] += (ptrdiff_t)rows * arrays.row_step[k];
         }
-    } while (next_place(place, a));
+    } while (next_place(place, &a));
     return FQ_OK;
 }
 
-static XLA_FFI_Error *run(const XLA_FFI_CallFrame *frame, const request *r)
+/* The shape of the sums: that of all parameters together. Gives the number of sums. */
+static size_t find_keys(size_t *keyed, const request *r)
+{
+    size_t keys = 1;
+    for (int64_t axis = 0; axis < r->x->rank; axis++) {
+        keyed[axis] = 1;
+        for (int k = 0; k < r->is->parameters; k++) {
+            if (r->given[k]->dims[axis] != 1) {
+                keyed[axis] = (size_t)r->x->dims[axis];
+            }
+        }
+        keys *= keyed[axis];
+    }
+    return keys;
+}
+
+/* Adds up the sums of the keys that share a value, in their order, and stores them. */
+static void store_sums(const XLA_FFI_Buffer *to, double *added, const double *sums, const size_t *keyed)
+{
+    const size_t count = elements_of(to);
+    size_t place[FQ_MOST_AXES] = {0}, keys = 1;
+    memset(added, 0, count * sizeof *added);
+    for (int64_t axis = 0; axis < to->rank; axis++) {
+        keys *= keyed[axis];
+    }
+    for (size_t key = 0; key < keys; key++) {
+        size_t at = 0;
+        for (int64_t axis = 0; axis < to->rank; axis++) {
+            at = at * (size_t)to->dims[axis] + (to->dims[axis] == 1 ? 0 : place[axis]);
+        }
+        added[at] += sums[key];
+        for (int64_t axis = to->rank - 1; axis >= 0 && ++place[axis] == keyed[axis]; axis--) {
+            place[axis] = 0;
+        }
+    }
+    for (size_t i = 0; i < count && to->dtype == XLA_FFI_DataType_F32; i++) {
+        ((float *)to->data)[i] = (float)added[i];
+    }
+    if (to->dtype == XLA_FFI_DataType_F64) {
+        memcpy(to->data, added, count * sizeof *added);
+    }
+}
+
+static void add_axes(fq_learnable_call *call, const request *r, const parameter *p, const size_t *keyed)
+{
+    ptrdiff_t step[FQ_MOST_AXES], key[FQ_MOST_AXES], all = (ptrdiff_t)r->element, keys = 1;
+    for (int64_t axis = r->x->rank - 1; axis >= 0; axis--) {
+        step[axis] = all, key[axis] = keyed[axis] == 1 ? 0 : keys;
+        all *= (ptrdiff_t)r->x->dims[axis], keys *= (ptrdiff_t)keyed[axis];
+    }
+    for (int64_t axis = 0; axis < r->x->rank; axis++) {
+        fq_learnable_add_axis(call, (fq_axis){(size_t)r->x->dims[axis], step[axis], step[axis], step[axis],
+                                              p[0].step[axis], p[1].step[axis], p[2].step[axis], p[3].step[axis],
+                                              key[axis]});
+    }
+}
+
+static fq_status run_learnable(const request *r, const parameter *p, fq_values *bad)
+{
+    size_t keyed[FQ_MOST_AXES];
+    const size_t keys = find_keys(keyed, r);
+    double *sums = calloc(3 * keys, sizeof *sums);
+    if (sums == NULL) {
+        return FQ_NO_MEMORY;
+    }
+    fq_learnable_call call = {.type = r->type, .keys = keys, .of_scale = sums, .of_zero_point = sums + keys};
+    call.dx = r->array[0]->data, call.dy = r->array[1]->data, call.x = r->array[2]->data;
+    call.scale = p[0].data, call.zero_point = p[1].data, call.qmin = p[2].data, call.qmax = p[3].data;
+    add_axes(&call, r, p, keyed);
+    const fq_status status = fq_learnable(&call, bad);
+    for (int k = 0; k < SUMS && status == FQ_OK; k++) {
+        store_sums(r->sum[k], sums + 2 * keys, sums + (size_t)k * keys, keyed);
+    }
+    free(sums);
+    return status;
+}
+
+static fq_status run(const request *r, fq_values *bad)
 {
     parameter p[PARAMETERS];
-    XLA_FFI_Error *error = NULL;
-    int count = 0, room = 1;
-    while (room && count < r->is->parameters) {
-        room = read_parameter(&p[count], r, count) == 0;
-        count += 1;
+    fq_status status = FQ_OK;
+    int count = 0;
+    for (; status == FQ_OK && count < r->is->parameters; count++) {
+        status = read_parameter(&p[count], r, count);
     }
-    if (!room) {
-        error = fail(frame, XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "no memory for the parameters");
-    }
-    else {
-        axes a;
-        fq_values bad;
-        char text[TEXT];
-        find_axes(&a, r, p);
+    if (status == FQ_OK) {
         prepare_outputs(r);
-        const fq_status status = run_axes(r, &a, p, &bad);
-        if (status != FQ_OK) {
-            fq_describe_refused(text, sizeof text, status, &bad, r->type);
-            error = fail(frame, XLA_FFI_Error_Code_INVALID_ARGUMENT, text);
-        }
+        status = r->is->sums ? run_learnable(r, p, bad) : run_axes(r, p, bad);
     }
     while (count > 0) {
         free(p[--count].allocated);
     }
-    return error;
+    return status;
 }
 
 static XLA_FFI_Error *handle(XLA_FFI_CallFrame *frame, const signature *is)
 {
     request r;
+    fq_values bad;
+    char text[FQ_MESSAGE];
     if (answered_metadata(frame) || frame->stage != XLA_FFI_ExecutionStage_EXECUTE) {
         return NULL;
     }
@@ -352,7 +439,21 @@ static XLA_FFI_Error *handle(XLA_FFI_CallFrame *frame, const signature *is)
     if (wrong != NULL) {
         return fail(frame, XLA_FFI_Error_Code_INVALID_ARGUMENT, wrong);
     }
-    return elements_of(r.x) == 0 ? NULL : run(frame, &r);
+    if (elements_of(r.x) == 0) {
+        for (int k = 0; k < is->sums; k++) {
+            memset(r.sum[k]->data, 0, elements_of(r.sum[k]) * (r.type == FQ_F64 ? sizeof(double) : sizeof(float)));
+        }
+        return NULL;
+    }
+    const fq_status status = run(&r, &bad);
+    if (status == FQ_NO_MEMORY) {
+        return fail(frame, XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "fq found no memory");
+    }
+    if (status != FQ_OK) {
+        fq_describe_refused(text, sizeof text, status, &bad, r.type);
+        return fail(frame, XLA_FFI_Error_Code_INVALID_ARGUMENT, text);
+    }
+    return NULL;
 }
 
 #define HANDLER(name, ...)                                                                                    \
@@ -361,14 +462,16 @@ static XLA_FFI_Error *handle(XLA_FFI_CallFrame *frame, const signature *is)
         static const signature is = {__VA_ARGS__};                                                            \
         return handle(frame, &is);                                                                            \
     }
-HANDLER(fake_quantize, FQ_FAKE_QUANTIZE, 1, 2, 0, PARAMETERS)
-HANDLER(forward_packed, FQ_FORWARD_PACKED, 2, 3, 1, PARAMETERS)
-HANDLER(backward_packed, FQ_BACKWARD_PACKED, 1, 3, 2, 0)
+HANDLER(fake_quantize, FQ_FAKE_QUANTIZE, 1, 2, 0, PARAMETERS, 0)
+HANDLER(forward_packed, FQ_FORWARD_PACKED, 2, 3, 1, PARAMETERS, 0)
+HANDLER(backward_packed, FQ_BACKWARD_PACKED, 1, 3, 2, 0, 0)
+HANDLER(backward_learnable, FQ_OPS, 1, 3, 0, PARAMETERS, SUMS)
 
 const fq_xla_target fq_xla_targets[] = {
     {"fq_fake_quantize", (void *)fake_quantize},
     {"fq_forward_packed", (void *)forward_packed},
     {"fq_backward_packed", (void *)backward_packed},
+    {"fq_backward_learnable", (void *)backward_learnable},
     {NULL, NULL},
 };
 

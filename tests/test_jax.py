@@ -166,10 +166,20 @@ def test_learnable_gradients_are_those_of_numpy(via, dtype, shape):
     integers = zero_point.astype(np.int64)
     assert_same(np.asarray(y), fq.fake_quantize(x, scale, integers, -8, 7))
     expected = fq.backward_learnable(dy, x, scale, integers, -8, 7)
+    assert_same(to_numpy(vjp(dy)), tuple(map(np.asarray, expected)))
+
+
+@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+def test_learnable_parameters_broadcast_as_in_numpy(via, shapes):
+    rng = np.random.default_rng(8)
+    scale, zero_point, qmin, qmax = qparams_of(shapes[1:], rng)
+    x, dy = (rng.standard_normal(shapes[0]).astype(np.float32) for _ in range(2))
+    real = zero_point.astype(np.float32)
+    _, vjp = jax.vjp(lambda *a: fq.jax.fake_quantize_learnable(*a, qmin, qmax, via=via), x, scale, real)
+    expected = fq.backward_learnable(dy, x, scale, zero_point, qmin, qmax)
     for found, values in zip(vjp(dy), expected, strict=True):
-        assert found.dtype == np.asarray(values).dtype
-        np.testing.assert_allclose(np.asarray(found, np.float64), np.asarray(values, np.float64), rtol=1e-6)
-    assert_same(np.asarray(vjp(dy)[0]), expected[0])
+        assert found.shape == np.shape(values)
+        np.testing.assert_allclose(found, values, rtol=1e-6)  # the sums of sums are added in another order
 
 
 def test_a_learned_zero_point_is_rounded_and_clamped_and_its_gradient_passes():
@@ -257,6 +267,14 @@ def test_bad_traced_values_are_refused_when_they_run(via, changed, error, messag
     with pytest.raises(AT_RUN_TIME, match=message):
         jax.block_until_ready(call(*traced.values()))
     assert_same(np.asarray(call(*arguments().values())), fq.fake_quantize(*arguments().values()))
+
+
+def test_bad_arguments_of_the_learnable_function_are_refused_too():
+    for changed, error, message in BAD:
+        if "zero_point" not in changed:
+            bad = arguments(**{"zero_point": jnp.float32(3)} | changed)
+            with pytest.raises((error, *AT_RUN_TIME), match=message):
+                jax.block_until_ready(fq.jax.fake_quantize_learnable(**bad))
 
 
 def test_levels_beyond_32_bits_need_x64():

@@ -105,10 +105,11 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, via=None):
     7.0 -0.25
     """
     _calls.check_via(via)
-    learned = _arguments.is_real(zero_point)
-    level = _arguments.nearest_level(zero_point, qmin, qmax) if learned else zero_point
+    level, real = zero_point, 0.0
+    if _arguments.is_real(zero_point):
+        level, real = _arguments.nearest_level(zero_point, qmin, qmax)
     x, qparams = _arguments.read(x, scale, level, qmin, qmax)
-    gradient_of = _arguments.gradient_of(zero_point if learned else 0.0, x, qparams)
+    gradient_of = _arguments.gradient_of(real, x, qparams)
     return _with_an_axis(partial(_learnable_compiled, via), x, *qparams, gradient_of)
 
 

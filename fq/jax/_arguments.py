@@ -51,10 +51,12 @@ def is_real(value):
 
 
 def nearest_level(zero_point, qmin, qmax):
-    """The integer nearest to a real zero point within [qmin, qmax]; for NaN one that is outside any range."""
-    real = jax.lax.stop_gradient(jnp.asarray(zero_point)).astype(jnp.float32)
-    level = jnp.clip(jnp.rint(real), -(2.0**30), 2.0**30).astype(np.int32)
-    return jnp.where(jnp.isnan(real), jnp.iinfo(np.int32).min, jnp.clip(level, qmin, qmax))
+    """The integers nearest to a real zero point within [qmin, qmax], for NaN one that is outside any range; and the
+    zero point, of the same shape."""
+    real, qmin, qmax = jnp.broadcast_arrays(*map(jnp.asarray, (zero_point, qmin, qmax)))
+    known = jax.lax.stop_gradient(real).astype(np.float32)
+    level = jnp.clip(jnp.clip(jnp.rint(known), -(2.0**30), 2.0**30).astype(int), qmin, qmax).astype(int)
+    return jnp.where(jnp.isnan(known), jnp.iinfo(np.int32).min, level), real
 
 
 def gradient_of(value, x, qparams):
