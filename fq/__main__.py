@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from fq._input import InputError
+
 
 class _Parser(argparse.ArgumentParser):
     """Tells an error in one line, without the usage."""
@@ -27,11 +29,8 @@ def _add_demo(commands):
 def _demo(args):
     from fq import demo
 
-    try:
-        bits = args.bits or ([4, 3, 2] if args.learn_scale else [8, 4, 3, 2])
-        demo.run(bits, args.epochs, args.seed, args.data, args.plot, args.learn_scale)
-    except demo.InputError as error:
-        args.parser.error(str(error))
+    bits = args.bits or ([4, 3, 2] if args.learn_scale else [8, 4, 3, 2])
+    demo.run(bits, args.epochs, args.seed, args.data, args.plot, args.learn_scale)
 
 
 def _add_info(commands):
@@ -57,10 +56,7 @@ def _add_gradcheck(commands):
 def _gradcheck(args):
     from fq import _gradcheck_command as command
 
-    try:
-        return command.run(args.forward, args.backward, args.type, args.seed)
-    except command.InputError as error:
-        args.parser.error(str(error))
+    return command.run(args.forward, args.backward, args.type, args.seed)
 
 
 def _add_equivalence(commands):
@@ -87,10 +83,7 @@ def _add_equivalence(commands):
 def _equivalence(args):
     from fq import _equivalence_command as command
 
-    try:
-        return command.run(args)
-    except command.InputError as error:
-        args.parser.error(str(error))
+    return command.run(args)
 
 
 _COMMANDS = [_add_demo, _add_info, _add_gradcheck, _add_equivalence]
@@ -105,7 +98,10 @@ def main(argv=None):
     if "run" not in args:
         parser.print_help(sys.stderr)
         return 2
-    return args.run(args)
+    try:
+        return args.run(args)
+    except InputError as error:
+        args.parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,15 @@
 """The data of ``python -m fq demo``: loads it, checks it, splits it and scales it."""
 
-import importlib
 import zipfile
 import zlib
 from typing import NamedTuple
 
 import numpy as np
 
+from fq._input import InputError, need
+
 _TEST_SHARE = 4  # one sample in four of every class
 _UNREADABLE = (ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
-
-
-class InputError(Exception):
-    """What was asked for is impossible; the message tells why in one line."""
 
 
 class Data(NamedTuple):
@@ -23,14 +20,6 @@ class Data(NamedTuple):
     x_test: np.ndarray
     y_test: np.ndarray
     classes: int
-
-
-def need(module, package):
-    """The imported module, or an InputError that says how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise InputError(f'this needs {package}: pip install "fq[demo]"') from None
 
 
 def load(path, rng):

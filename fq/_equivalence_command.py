@@ -1,20 +1,21 @@
 """What ``python -m fq equivalence`` does: checks candidates with a progress line, and writes what it found."""
 
-import importlib
 import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fq._demo_data import InputError
+from fq._input import InputError, imported, need
 
-__all__ = ["InputError", "run"]
+__all__ = ["run"]
+
+_NEEDED = "hypothesis and tqdm", "testing"
 
 
 def run(args):
     """Check, read and write as the arguments say; returns the exit code."""
-    testing = _need("fq.testing")
+    testing = need("fq.testing", *_NEEDED)
     if args.examples < 1:
         raise InputError(f"argument --examples: must be 1 or more, got {args.examples}")
     outputs = {"html": args.html, "markdown": args.markdown}
@@ -34,14 +35,6 @@ def run(args):
     else:
         print(render.text(reports, absent))
     return int(args.strict and not all(report.ok for report in reports))
-
-
-def _need(module):
-    """The imported module, or an InputError that says how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise InputError('this needs hypothesis and tqdm: pip install "fq[testing]"') from None
 
 
 def _check_writable(name, path):
@@ -76,13 +69,7 @@ def _chosen(args):
 
 def _imported(path):
     """The attribute that MODULE:ATTRIBUTE names, called if it is a class."""
-    module, _, attribute = path.partition(":")
-    try:
-        found = importlib.import_module(module)
-        for name in attribute.split("."):
-            found = getattr(found, name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"argument --candidate: {path} is no MODULE:ATTRIBUTE: {error}") from None
+    found = imported("--candidate", path, "MODULE:ATTRIBUTE")
     found = found() if isinstance(found, type) else found
     if not callable(getattr(found, "forward", found)):
         raise InputError(f"argument --candidate: {path} is neither a function nor has a method forward")
@@ -92,7 +79,7 @@ def _imported(path):
 def _checked(candidates, args, testing):
     if not candidates:
         return []
-    tqdm, reports = _need("tqdm").tqdm, []
+    tqdm, reports = need("tqdm", *_NEEDED).tqdm, []
     laws = len(candidates) * len(testing.ALL)
     with _hypothesis_elsewhere(), tqdm(total=laws, unit="law", file=sys.stderr) as bar:
         for candidate in candidates:

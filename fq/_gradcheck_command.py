@@ -1,44 +1,33 @@
 """``python -m fq gradcheck``: the gradient checks of every function and type, or of the user's own, as a table."""
 
-import importlib
-
 import numpy as np
 
 import fq
 from fq import gradcheck
+from fq._info import types
+from fq._input import InputError, imported
 
 _GRIDS = {"tensor": ((), ()), "channel": ((4, 1), (4, 1))}
-
-
-class InputError(Exception):
-    """What the user gave cannot be used; the message says why."""
-
-
-def types():
-    """The element types by name; bfloat16 where ml_dtypes is installed."""
-    found = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
-    try:
-        from ml_dtypes import bfloat16
-    except ImportError:
-        return found
-    return {"float16": np.float16, "bfloat16": bfloat16, "float32": np.float32, "float64": np.float64}
 
 
 def run(forward=None, backward=None, only=None, seed=0):
     """Print the table, then a report of each mismatch; returns the exit code."""
     if (forward is None) != (backward is None):
         raise InputError("--forward and --backward are needed together")
-    names = [only] if only else list(types())
     if only and only not in types():
         raise InputError(f"argument --type: {only} is not one of {', '.join(types())}")
-    checks = _own_checks() if forward is None else {"yours": _input_check(_load(forward), _load(backward))}
+    names = [only] if only else types()
+    checks = _own_checks()
+    if forward is not None:
+        own = _function("--forward", forward), _function("--backward", backward)
+        checks = {"yours": _input_check(*own)}
     width = max(map(len, checks)) + 2
     print(" " * width + "".join(f"{name:>18}" for name in names))
     failures = []
     for label, check in checks.items():
         cells = []
         for name in names:
-            reports = {grid: check(*_case(grid, types()[name], seed)) for grid in _GRIDS}
+            reports = {grid: check(*_case(grid, np.dtype(name), seed)) for grid in _GRIDS}
             failures += [(label, name, grid, one) for grid, one in reports.items() if not one.ok]
             checked = sum(sum(one.checked.values()) for one in reports.values())
             cells.append(f"{checked} ok" if all(one.ok for one in reports.values()) else "MISMATCH")
@@ -83,16 +72,8 @@ def _case(grid, dtype, seed):
     return (np.tile(places, (4, 1)) * scale).astype(dtype), (scale, zero_point, -8, 7)
 
 
-def _load(spec):
-    module, _, name = spec.partition(":")
-    if not module or not name:
-        raise InputError(f"{spec} must have the form pkg.mod:name")
-    try:
-        found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{spec}: {error}") from None
+def _function(option, path):
+    found = imported(option, path, "pkg.mod:name")
     if not callable(found):
-        raise InputError(f"{spec} is not a function")
+        raise InputError(f"argument {option}: {path} is not a function")
     return found

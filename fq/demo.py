@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 import fq
-from fq._demo_data import InputError, load, need
+from fq._demo_data import load
 from fq._demo_net import BATCH, Adam, Network
+from fq._input import InputError, need
 
 __all__ = ["InputError", "Row", "run"]
 

@@ -140,16 +140,11 @@ def check_input_gradient(forward, backward, x, qparams):
     wide, eps = _wide(x), _epsilon(x.dtype)
     step = np.broadcast_to(scale, x.shape).astype(np.float64)
     with np.errstate(all="ignore"):
-        place = wide / step
-        unsafe = np.abs(place - np.floor(place) - 0.5) <= 4 * eps * (np.abs(place) + 2)
+        excluded = _excluded(wide, wide / step, eps)
         y, above, below = (_first(forward(at.astype(x.dtype), *qparams)) for at in (wide, wide + step, wide - step))
         rises = [_snapped((b - a) / step, eps * (np.abs(y) / step + 2)) for a, b in ((below, y), (y, above))]
-    excluded = {
-        "not finite": ~np.isfinite(wide),
-        "beside a rounding boundary": np.isfinite(wide) & unsafe,
-        "one level": np.isfinite(wide) & ~unsafe & np.broadcast_to(qmin == qmax, x.shape),
-    }
-    usable = ~np.logical_or.reduce(list(excluded.values()))
+    excluded["one level"] = ~_any(excluded) & np.broadcast_to(qmin == qmax, x.shape)
+    usable = ~_any(excluded)
     border = (rises[0] + rises[1] == 1) & (rises[0] * rises[1] == 0)
     expected = np.where(border, 1.0, (rises[0] + rises[1]) / 2)
     dy = np.resize(np.array([1.0, -2.0, 0.5, 3.0]), x.shape)
@@ -195,20 +190,18 @@ def check_parameter_gradients(backward, x, qparams, *, dy=None, factor=1.0):
     computed = np.float64 if x.dtype == np.float64 else np.float32
     scale = scale.astype(computed).astype(np.float64)
     wide, eps = _wide(x), np.finfo(computed).eps
-    with np.errstate(all="ignore"):
-        place = np.where(np.isfinite(wide), wide, 0) / scale
-    unsafe = np.abs(place - np.floor(place) - 0.5) <= 4 * eps * (np.abs(place) + 2)
-    excluded = {"not finite": ~np.isfinite(wide), "beside a rounding boundary": np.isfinite(wide) & unsafe}
+    finite = np.where(np.isfinite(wide), wide, 0)
+    place = finite / scale
+    excluded = _excluded(wide, place, eps)
     dy = 1 + np.resize(np.arange(7) / 8, x.shape) if dy is None else np.asarray(dy).astype(np.float64)
-    dy = np.where(unsafe | ~np.isfinite(wide), 0.0, dy).astype(x.dtype)
-    safe_x = np.where(np.isfinite(wide), wide, 0).astype(x.dtype)
+    dy = np.where(_any(excluded), 0.0, dy).astype(x.dtype)
     frozen = _frozen(place * scale, place, zero_point, qmin, qmax)
     weights = dy.astype(np.float64)
     expected = (
         numerical_gradient(lambda s: np.sum(weights * frozen(s, zero_point)), scale, scale / 1024),
         numerical_gradient(lambda z: np.sum(weights * frozen(scale, z)), zero_point, 1 / 1024),
     )
-    results = backward(dy, safe_x, *qparams)
+    results = backward(dy, finite.astype(x.dtype), *qparams)
     size = np.abs(weights) * (np.abs(place) + np.abs(qmin - zero_point) + np.abs(qmax - zero_point) + 1)
     tolerance = 64 * eps * np.sum(size) * abs(factor) * np.array([1.0, np.max(scale)])
     return _parameter_report(expected, results[1:3], tolerance, (scale, zero_point), factor, excluded)
@@ -224,6 +217,25 @@ def _frozen(x, place, zero_point, qmin, qmax):
         return np.where(low | high, clamped, x + (rounded - place) * scale)
 
     return y
+
+
+def _excluded(x, place, eps):
+    """The elements that no check can judge, by the reason."""
+    finite = np.isfinite(x)
+    beside = np.abs(place - np.floor(place) - 0.5) <= 4 * eps * (np.abs(place) + 2)
+    return {"not finite": ~finite, "beside a rounding boundary": finite & beside}
+
+
+def _any(groups):
+    return np.logical_or.reduce(list(groups.values()))
+
+
+def _counts(groups):
+    return {name: int(np.sum(group)) for name, group in groups.items()}
+
+
+def _place_of_largest(gap):
+    return tuple(int(i) for i in np.unravel_index(np.argmax(gap), gap.shape))
 
 
 def _wide(x):
@@ -247,14 +259,13 @@ def _snapped(rise, tolerance):
 
 
 def _report(groups, excluded, wrong, at, expected, found):
-    checked = {name: int(np.sum(group)) for name, group in groups.items()}
-    failed = {name: int(np.sum(group & wrong)) for name, group in groups.items()}
-    worst, used = None, np.logical_or.reduce(list(groups.values()))
+    failed = _counts({name: group & wrong for name, group in groups.items()})
+    worst, used = None, _any(groups)
     if np.any(used):
         gap = np.where(used, np.nan_to_num(np.abs(found - expected), nan=np.inf), -1.0)
-        index = np.unravel_index(np.argmax(gap), gap.shape)
-        worst = ("x", tuple(int(i) for i in index), float(at[index]), float(expected[index]), float(found[index]))
-    return GradientReport(checked, {reason: int(np.sum(one)) for reason, one in excluded.items()}, failed, worst)
+        index = _place_of_largest(gap)
+        worst = ("x", index, float(at[index]), float(expected[index]), float(found[index]))
+    return GradientReport(_counts(groups), _counts(excluded), failed, worst)
 
 
 def _parameter_report(expected, found, tolerance, at, factor, excluded):
@@ -266,7 +277,6 @@ def _parameter_report(expected, found, tolerance, at, factor, excluded):
         gap = np.nan_to_num(np.abs(given - one), nan=np.inf) / most
         checked[name], failed[name] = gap.size, int(np.sum(gap > 1))
         if gap.size and np.max(gap) > largest:
-            index = np.unravel_index(np.argmax(gap), gap.shape)
-            largest = np.max(gap)
-            worst = (name, tuple(int(i) for i in index), value[index].item(), float(one[index]), float(given[index]))
-    return GradientReport(checked, {reason: int(np.sum(n)) for reason, n in excluded.items()}, failed, worst)
+            index, largest = _place_of_largest(gap), np.max(gap)
+            worst = (name, index, value[index].item(), float(one[index]), float(given[index]))
+    return GradientReport(checked, _counts(excluded), failed, worst)

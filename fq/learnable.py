@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from fq import _core
+from fq.reference import _type_computed_in
 
 __all__ = ["backward_learnable", "scale_gradient_factor"]
 
@@ -107,10 +108,11 @@ def _backward(dy, x, qparams, out, reciprocal):
         raise TypeError(f"dy and x must have one type, got {dy.dtype} and {x.dtype}")
     if dy.shape != x.shape:
         raise ValueError(f"dy and x must have one shape, got {dy.shape} and {x.shape}")
-    computed = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+    computed = np.dtype(_type_computed_in(x))
     qparams = _parameters(qparams, x.shape, computed)
     shapes = x.shape, qparams[0].shape, qparams[1].shape
-    dx, dscale, dzero_point = _outputs(out, shapes, (x.dtype, computed, computed))
+    given = (None, None, None) if out is None else out
+    dx, dscale, dzero_point = _outputs(given, shapes, (x.dtype, computed, computed))
     safe = dx if not any(_overlap_apart(dx, given) for given in (dy, x, *qparams)) else np.empty_like(dx)
     # A sum for every set of parameters, then those over which scale or zero_point is broadcast are added up.
     keyed = np.broadcast_shapes((1,) * x.ndim, *(one.shape for one in qparams))
@@ -124,7 +126,6 @@ def _backward(dy, x, qparams, out, reciprocal):
         _store(dscale, sums[0])
         _store(dzero_point, sums[1])
     # As ufuncs do: what was given as it is, and a scalar for a new array without axes.
-    given = out or (None, None, None)
     return tuple(one[()] if old is None else one for one, old in zip((dx, dscale, dzero_point), given, strict=True))
 
 
@@ -143,20 +144,19 @@ def _parameters(qparams, shape, computed):
         if not np.can_cast(array.dtype, dtype, "same_kind"):
             accepted = "a real number" if name == "scale" else "an integer"
             raise TypeError(f"{name} must be {accepted} or an array of them, got {array.dtype}")
-        if not _broadcasts_into(array.shape, shape):
+        if not broadcasts_into(array.shape, shape):
             raise ValueError(f"{name} must broadcast into x of shape {shape}, got shape {array.shape}")
         with np.errstate(all="ignore"):
             arrays.append(np.require(array.astype(dtype, copy=False), requirements="A"))
     return arrays
 
 
-def _broadcasts_into(shape, into):
+def broadcasts_into(shape, into):
+    """Whether an array of one shape can be broadcast to the other."""
     return len(shape) <= len(into) and all(a in (1, b) for a, b in zip(shape[::-1], into[::-1], strict=False))
 
 
 def _outputs(out, shapes, dtypes):
-    if out is None:
-        out = (None, None, None)
     if not isinstance(out, tuple) or len(out) != 3:
         raise TypeError("out must be a tuple of three arrays or None: dx, dscale, dzero_point")
     results = []

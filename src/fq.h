@@ -14,6 +14,10 @@ enum {
 
 typedef enum { FQ_F16, FQ_BF16, FQ_F32, FQ_F64, FQ_TYPES } fq_type;
 
+enum { FQ_WIDEST = 8 }; /* bytes of the widest element */
+
+static inline size_t fq_size_of(fq_type type) { return type == FQ_F64 ? 8 : type == FQ_F32 ? 4 : 2; }
+
 typedef enum {
     FQ_FAKE_QUANTIZE,      /* y            <- x      */
     FQ_FORWARD,            /* y, mask      <- x      */

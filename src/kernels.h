@@ -94,9 +94,9 @@ static FQ_INLINE C(vec) E(quotient)(C(vec) x, E(levels) l, fq_way way)
 
 /* The clamped level minus zero_point; *in_range has a bit for each lane that was not clamped. min and max give
  * their second operand when one is NaN, so a NaN survives and is never equal to itself. */
-static FQ_INLINE C(vec) E(level)(C(vec) x, E(levels) l, fq_way way, unsigned *in_range)
+static FQ_INLINE C(vec) E(level)(C(vec) quotient, E(levels) l, unsigned *in_range)
 {
-    C(vec) r = C(rint)(E(quotient)(x, l, way));
+    C(vec) r = C(rint)(quotient);
     C(vec) c = C(max)(l.lo, C(min)(l.hi, r));
     *in_range = C(equal)(c, r);
     return c;
@@ -119,7 +119,7 @@ static FQ_INLINE mask64 E(quantize_block)(elem_t *y, const elem_t *x, size_t n, 
         const size_t lanes = E(lanes_at)(j, n);
         E(levels) l = E(levels_at)(of_all, p, i + j, way);
         unsigned in_range;
-        C(vec) c = E(level)(E(load_some)(x + i + j, lanes), l, way, &in_range);
+        C(vec) c = E(level)(E(quotient)(E(load_some)(x + i + j, lanes), l, way), l, &in_range);
         mask64_put(&m, j, in_range);
         P(packed) v = E(no_minus_zero)(E(pack)(C(mul_plus_zero)(c, l.scale)));
         E(store_some)(y + i + j, v, lanes, stream);
@@ -134,9 +134,9 @@ static FQ_INLINE mask64 E(mask_block)(const elem_t *x, size_t n, E(levels) of_al
     mask64 m = mask64_none();
     FQ_LANES_LOOP
     for (size_t j = 0; j < n; j += LANES) {
-        C(vec) v = E(load_some)(x + i + j, E(lanes_at)(j, n));
+        const E(levels) l = E(levels_at)(of_all, p, i + j, way);
         unsigned in_range;
-        E(level)(v, E(levels_at)(of_all, p, i + j, way), way, &in_range);
+        E(level)(E(quotient)(E(load_some)(x + i + j, E(lanes_at)(j, n)), l, way), l, &in_range);
         mask64_put(&m, j, in_range);
     }
     return m;

@@ -8,9 +8,9 @@ enum { P(WIDE) = LANES / f64_LANES }; /* vectors of float64 that a vector widens
 static FQ_INLINE C(vec) E(learn_vector)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t count, E(levels) l,
                                         fq_way way, C(vec) *slope, C(vec) *outside)
 {
-    const C(vec) v = E(load_some)(x, count), d = E(load_some)(dy, count), q = E(quotient)(v, l, way), r = C(rint)(q);
-    const C(vec) c = C(max)(l.lo, C(min)(l.hi, r));
-    const unsigned in_range = C(equal)(c, r);
+    const C(vec) d = E(load_some)(dy, count), q = E(quotient)(E(load_some)(x, count), l, way);
+    unsigned in_range;
+    const C(vec) c = E(level)(q, l, &in_range);
     *slope = C(sub)(c, C(keep)(in_range, q));
     *outside = C(keep)(~in_range, d);
     E(store_some)(dx, E(pack)(C(mul)(d, C(keep)(in_range, C(set)(1)))), count, 0);
@@ -27,8 +27,7 @@ static FQ_INLINE void E(learn_some)(elem_t *dx, const elem_t *dy, const elem_t *
 {
     for (size_t j = 0; j < n; j += LANES) {
         C(vec) slope, outside;
-        const size_t count = n == FQ_SUMS || n - j > LANES ? LANES : n - j;
-        const C(vec) d = E(learn_vector)(dx + j, dy + j, x + j, count, l, way, &slope, &outside);
+        const C(vec) d = E(learn_vector)(dx + j, dy + j, x + j, E(lanes_at)(j, n), l, way, &slope, &outside);
         for (size_t k = 0; k < P(WIDE); k++) {
             f64_vec *scale = &sums->scale[j / f64_LANES + k], *out = &sums->outside[j / f64_LANES + k];
             *scale = f64_add(*scale, f64_mul(C(widen)(d, k), C(widen)(slope, k)));
@@ -79,8 +78,7 @@ static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params
     for (size_t i = 0; i < n; i += LANES) {
         C(vec) slope, outside;
         const E(levels) l = E(levels_from)(p, i);
-        const size_t count = n - i > LANES ? LANES : n - i;
-        const C(vec) d = E(learn_vector)(dx + i, dy + i, x + i, count, l, way, &slope, &outside);
+        const C(vec) d = E(learn_vector)(dx + i, dy + i, x + i, E(lanes_at)(i, n), l, way, &slope, &outside);
         for (size_t k = 0; k < P(WIDE); k++) {
             double *to = of_scale + i + k * f64_LANES, *zero = of_zero_point + i + k * f64_LANES;
             const f64_vec product = f64_mul(C(widen)(d, k), C(widen)(slope, k));

@@ -11,15 +11,12 @@
 #include "threads.h"
 
 enum {
-    WIDEST = 8,         /* bytes of the widest element */
     BLOCK = 4096,       /* elements of a row that are summed before they are added to the sum of their key */
     FLUSH_AFTER = 1024, /* rows likewise, where each column has a key */
     MOST_PIECES = 16,
     PIECE_FROM = 32 * 1024,       /* elements from which a piece gains */
     MOST_PARTIAL_SUMS = 256 * 1024 /* of all pieces together */
 };
-
-static const size_t size_of_type[FQ_TYPES] = {[FQ_F16] = 2, [FQ_BF16] = 2, [FQ_F32] = 4, [FQ_F64] = 8};
 
 /* A sum with what its rounding lost (Neumaier). */
 typedef struct {
@@ -63,7 +60,7 @@ typedef struct {
     fq_kernel *kernel;
     fq_room room;
     double of_scale[FQ_CHUNK], of_zero_point[FQ_CHUNK];
-    _Alignas(64) char buffer[3][FQ_CHUNK * WIDEST];
+    _Alignas(64) char buffer[3][FQ_CHUNK * FQ_WIDEST];
 } worker;
 
 /* An item's first element. */
@@ -145,7 +142,7 @@ static fq_status prepare(worker *w, const item *at, fq_values *bad)
 static void run_item(worker *w, const item *at)
 {
     const fq_axis *inner = w->plan->inner;
-    const size_t size = size_of_type[w->plan->call->type];
+    const size_t size = fq_size_of(w->plan->call->type);
     const int direct = w->plan->contiguous;
     char *data[] = {at->dx, (char *)w->of_scale, (char *)w->of_zero_point, (char *)(uintptr_t)at->dy,
                     (char *)(uintptr_t)at->x};
@@ -199,7 +196,7 @@ static plan plan_of(const fq_learnable_call *c)
 {
     static const fq_axis one_element = {.length = 1};
     const fq_axis *inner = c->axes > 0 ? &c->axis[c->axes - 1] : &one_element;
-    const ptrdiff_t size = (ptrdiff_t)size_of_type[c->type];
+    const ptrdiff_t size = (ptrdiff_t)fq_size_of(c->type);
     plan p = {.call = c, .inner = inner, .rows = 1};
     p.each = inner->key != 0 && inner->length > 1;
     p.contiguous = inner->length == 1 || (inner->dx == size && inner->dy == size && inner->x == size);

@@ -8,7 +8,6 @@
 #include "threads.h"
 
 enum {
-    WIDEST = 8,              /* bytes of the widest element */
     THREAD_GRAIN = 16 * 1024 /* elements from which a thread of its own gains */
 };
 
@@ -29,8 +28,6 @@ static const op_shape shapes[FQ_OPS] = {
     [FQ_BACKWARD_PACKED] = {1, 3, {ELEMENTS, ELEMENTS, BIT_MASK}},
 };
 
-static const size_t size_of_type[FQ_TYPES] = {[FQ_F16] = 2, [FQ_BF16] = 2, [FQ_F32] = 4, [FQ_F64] = 8};
-
 /* One kernel and what it runs over: the context of a thread. */
 typedef struct {
     const op_shape *shape;
@@ -43,7 +40,7 @@ typedef struct {
 
 static size_t size_of_item(const op_shape *shape, fq_type type, int a)
 {
-    return shape->kind[a] == ELEMENTS ? size_of_type[type] : 1;
+    return shape->kind[a] == ELEMENTS ? fq_size_of(type) : 1;
 }
 
 /* Items that n elements take: elements, bytes of a mask, or bytes of eight bits. */
@@ -81,7 +78,7 @@ static int is_one_row(const fq_arrays *arrays, const op_shape *shape, fq_type ty
  * Arrays that are not contiguous go through a buffer. */
 static void run_chunk(const job *j, size_t row, size_t from, size_t n, const fq_params *params)
 {
-    _Alignas(CACHE_LINE) char buffer[FQ_MAX_ARRAYS][FQ_CHUNK * WIDEST];
+    _Alignas(CACHE_LINE) char buffer[FQ_MAX_ARRAYS][FQ_CHUNK * FQ_WIDEST];
     char *start[FQ_MAX_ARRAYS], *data[FQ_MAX_ARRAYS];
     for (int a = 0; a < j->shape->arrays; a++) {
         const size_t size = size_of_item(j->shape, j->type, a);
@@ -148,7 +145,7 @@ static void run_rows(void *context, size_t from, size_t to)
 /* All rows with one set of parameters. */
 static void run_all(job *j, size_t rows, fq_params *params, int new_outputs)
 {
-    params->stream = !new_outputs && rows * j->n * size_of_type[j->type] > fq_cache_threshold();
+    params->stream = !new_outputs && rows * j->n * fq_size_of(j->type) > fq_cache_threshold();
     j->params = params;
     if (is_one_row(j->arrays, j->shape, j->type, rows, j->n)) {
         const int contiguous = all_contiguous(j->arrays, j->shape, j->type, rows * j->n);

@@ -135,8 +135,6 @@ static PyMethodDef methods[] = {
      "_set_cache_threshold(bytes): another threshold; 0 for the machine's own."},
     {"compiler", compiler, METH_NOARGS, "compiler(): what built this extension."},
     {"has_openmp", has_openmp, METH_NOARGS, "has_openmp(): whether this build has threads of its own."},
-    {"xla_handlers", xla_handlers, METH_NOARGS,
-     "xla_handlers(): XLA's handlers by name, none in a build without XLA's header."},
     {"_learnable", fq_learnable_from_python, METH_VARARGS,
      "_learnable(reciprocal, dx, dy, x, scale, zero_point, qmin, qmax, keys, sums): see fq/learnable.py."},
     {"xla_handlers", xla_handlers, METH_NOARGS,

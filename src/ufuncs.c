@@ -70,7 +70,7 @@ void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type)
 int fq_type_of_dtype(const void *dtype)
 {
     int type = FQ_TYPES - 1;
-    while (type >= 0 && dtype_of[type] != dtype) {
+    while (type >= 0 && (dtype == NULL || dtype_of[type] != dtype)) {
         type--;
     }
     return type;
@@ -267,14 +267,11 @@ static int find_type(const ufunc_spec *spec, PyArray_DTypeMeta *const given[])
 {
     int found = -1, by = 0;
     for (int i = 0; i < spec->nin && spec->kinds[i] == 'v'; i++) {
-        int type = 0;
+        const int type = fq_type_of_dtype(given[i]);
         if (given[i] == &PyArray_PyFloatDType) {
             continue;
         }
-        while (type < FQ_TYPES && (given[i] == NULL || given[i] != dtype_of[type])) {
-            type++;
-        }
-        if (type == FQ_TYPES) {
+        if (type < 0) {
             return given[i] == NULL ? PyErr_Format(PyExc_TypeError, "%s has no reductions", spec->name), -1
                                     : refuse(spec->labels[i], "float16, bfloat16, float32 or float64", given[i]);
         }

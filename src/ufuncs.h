@@ -10,7 +10,7 @@
 /* Loads NumPy, makes every ufunc and adds it to the module. -1 with an exception set on failure. */
 int fq_add_ufuncs(PyObject *module);
 
-/* The element type that this DType (a PyArray_DTypeMeta) is, or -1. */
+/* The element type that this DType (a PyArray_DTypeMeta) is, or -1; NULL is none. */
 int fq_type_of_dtype(const void *dtype);
 
 /* Sets the exception for a refused parameter. */

@@ -72,13 +72,13 @@ static int answered_metadata(const XLA_FFI_CallFrame *frame)
     return 1;
 }
 
-static int find_type(XLA_FFI_DataType dtype, fq_type *type, size_t *size)
+static int find_type(XLA_FFI_DataType dtype, fq_type *type)
 {
     switch ((int)dtype) {
-    case XLA_FFI_DataType_F16: *type = FQ_F16, *size = 2; return 1;
-    case XLA_FFI_DataType_BF16: *type = FQ_BF16, *size = 2; return 1;
-    case XLA_FFI_DataType_F32: *type = FQ_F32, *size = 4; return 1;
-    case XLA_FFI_DataType_F64: *type = FQ_F64, *size = 8; return 1;
+    case XLA_FFI_DataType_F16: *type = FQ_F16; return 1;
+    case XLA_FFI_DataType_BF16: *type = FQ_BF16; return 1;
+    case XLA_FFI_DataType_F32: *type = FQ_F32; return 1;
+    case XLA_FFI_DataType_F64: *type = FQ_F64; return 1;
     default: return 0;
     }
 }
@@ -173,9 +173,10 @@ static const char *read_request(request *r, const XLA_FFI_CallFrame *frame, cons
         r->sum[k] = frame->rets.rets[is->outputs + k];
     }
     r->x = r->array[is->outputs];
-    if (!find_type(r->x->dtype, &r->type, &r->element)) {
+    if (!find_type(r->x->dtype, &r->type)) {
         return "the first operand must be float16, bfloat16, float32 or float64";
     }
+    r->element = fq_size_of(r->type);
     const char *wrong = wrong_arrays(r);
     return wrong != NULL ? wrong : wrong_parameters(r);
 }

@@ -9,7 +9,6 @@ import pytest
 import fq
 from fq import _demo_data, _demo_net, demo
 from fq.__main__ import main
-from fq._demo_net import Adam, LearnedQuantizer, Network
 
 for _module in ("sklearn", "tqdm", "matplotlib"):
     pytest.importorskip(_module, reason='the demo needs pip install "fq[demo]"')
@@ -272,18 +271,18 @@ def test_learned_scales_are_trained_and_reported(capsys):
 
 def test_training_moves_every_learned_scale_but_not_the_data_s():
     x = np.random.default_rng(0).standard_normal((64, 5)).astype(np.float32)
-    network = Network.random((5, 4, 3), np.random.default_rng(1)).quantized(3, x, learn_scale=True)
-    learned = [one for one in network.quantizers if isinstance(one, LearnedQuantizer)]
+    network = _demo_net.Network.random((5, 4, 3), np.random.default_rng(1)).quantized(3, x, learn_scale=True)
+    learned = [one for one in network.quantizers if isinstance(one, _demo_net.LearnedQuantizer)]
     assert len(learned) == 3
     before = [one.log_scale.copy() for one in learned]
-    Adam(network.parameters).step(network.gradients(x, np.arange(64) % 3), 0.01)
+    _demo_net.Adam(network.parameters).step(network.gradients(x, np.arange(64) % 3), 0.01)
     for one, old in zip(learned, before, strict=True):
         assert np.all(one.log_scale != old)
 
 
 def test_learned_scale_has_the_gradient_of_lsq():
     grid = fq.QParams(np.float32(0.5), 0, -8, 7)
-    quantizer = LearnedQuantizer(4, grid, 6)
+    quantizer = _demo_net.LearnedQuantizer(4, grid, 6)
     x = np.linspace(-5, 5, 6, dtype=np.float32)
     quantizer.forward(x)
     quantizer.backward(np.ones_like(x))

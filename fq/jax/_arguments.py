@@ -6,6 +6,7 @@ import numpy as np
 
 import fq
 from fq.jax import _sharding
+from fq.learnable import broadcasts_into
 
 NAMES = "scale", "zero_point", "qmin", "qmax"
 TYPES = [np.dtype(name) for name in ("float16", jnp.bfloat16, "float32", "float64")]
@@ -75,7 +76,7 @@ def _dtype(value):
 def _check_types(qparams):
     accepted = (np.floating, np.integer, np.bool_), (np.integer, np.bool_)
     for name, value in zip(NAMES, qparams, strict=True):
-        dtype = value.dtype if isinstance(value, jax.Array) else np.asarray(value).dtype
+        dtype = _dtype(value)
         kinds = accepted[name != "scale"]
         if not any(jnp.issubdtype(dtype, kind) for kind in kinds):
             what = "a real number" if name == "scale" else "an integer"
@@ -91,10 +92,7 @@ def _check_values(dtype, qparams):
 
 def _check_shapes(shape, shapes):
     for name, given in zip(NAMES, shapes, strict=True):
-        fits = len(given) <= len(shape) and all(
-            one in (1, size) for one, size in zip(given[::-1], shape[::-1], strict=False)
-        )
-        if not fits:
+        if not broadcasts_into(given, shape):
             raise ValueError(f"{name} must broadcast into x, whose shape is {shape}, but has {given}")
         if name in ("qmin", "qmax") and shape and given and given[-1] != 1:
             raise ValueError(f"{name} must not vary along the last axis of x, but has shape {given}")

@@ -52,7 +52,7 @@ FUNCTIONS = MappingProxyType(
         "fq_backward_packed": Function(lambda dy, bits: (dy,), _backward_packed, 2),
         "fq_backward_learnable": Function(
             lambda dy, x, scale, zero_point, *_: (dy, scale, zero_point.astype(scale.dtype)),
-            lambda *arguments: fq.backward_learnable(*arguments),
+            fq.backward_learnable,
             6,
             sums=True,
         ),

@@ -32,7 +32,6 @@ static const char *const type_names[FQ_TYPES] = {"float16", "bfloat16", "float32
 static const char *const op_names[FQ_OPS] = {"fake_quantize",      "forward",        "backward",
                                              "backward_recompute", "forward_packed", "backward_packed"};
 static const char *const way_names[FQ_WAYS] = {"divide", "divide_fast", "multiply", "divide_each", "multiply_each"};
-static const size_t size_of_type[FQ_TYPES] = {2, 2, 4, 8};
 
 /* One kernel call; the inputs are in the order of fq_op. */
 typedef struct {
@@ -75,7 +74,7 @@ static uint64_t element(fq_type type, const uint8_t *array, size_t i)
     uint16_t half;
     uint32_t single;
     uint64_t bits;
-    switch (size_of_type[type]) {
+    switch (fq_size_of(type)) {
     case 2: memcpy(&half, array + i * 2, 2); return half;
     case 4: memcpy(&single, array + i * 4, 4); return single;
     default: memcpy(&bits, array + i * 8, 8); return bits;
@@ -186,7 +185,7 @@ static int guards_are_whole(const output *o)
 
 static void run(const fq_target *target, const call *c, layout l, output *y, output *mask)
 {
-    const size_t size = size_of_type[c->type];
+    const size_t size = fq_size_of(c->type);
     const void *data[3], *first = c->input[0];
     fq_params p = c->params;
     size_t arrays = 0;
@@ -289,7 +288,7 @@ static void use_each(fq_params *p, fq_each *each, fq_type type)
 static void check_layouts(state *st, call *c)
 {
     static output y, mask;
-    const size_t offsets[] = {0, 1, 3, CACHE_LINE / size_of_type[c->type] - 1}, count = c->n > 4096 ? 2 : 4;
+    const size_t offsets[] = {0, 1, 3, CACHE_LINE / fq_size_of(c->type) - 1}, count = c->n > 4096 ? 2 : 4;
     use_each(&c->params, &st->each[st->targets - 1], c->type);
     run(portable_target(), c, (layout){0, 0, 0}, &y, &mask);
     for (size_t t = 0; t < st->targets; t++) {
@@ -318,7 +317,7 @@ static size_t next_length(size_t n, size_t step)
 
 static void check_lengths(state *st, call *c)
 {
-    const size_t size = size_of_type[c->type], longest = c->way < FQ_DIVIDE_EACH ? POOL : FQ_CHUNK;
+    const size_t size = fq_size_of(c->type), longest = c->way < FQ_DIVIDE_EACH ? POOL : FQ_CHUNK;
     for (size_t n = 0; n <= longest && n <= st->most; n = next_length(n, st->step)) {
         const size_t x = random_below(POOL - n + 1);
         c->n = n;
