@@ -122,6 +122,8 @@ def test_nothing_checked_is_not_a_pass():
     assert "nothing could be checked" in str(report)
     one_level = gradcheck.check_input_gradient(fq.fake_quantize, fq.backward_recompute, x_of(), (0.125, 0, 0, 0))
     assert not one_level.ok
+    assert one_level.excluded["one level"] > 0
+    assert not any(one_level.checked.values())
 
 
 def test_integer_x_is_refused():
