@@ -1,0 +1,145 @@
+"""The modules of torch.ao.quantization that fake-quantize in training, with fq's kernels and packed masks."""
+
+import torch
+from torch.ao import quantization
+from torch.ao.quantization.fake_quantize import _is_float_qparams
+
+from fq.torch import _arguments, _operators
+
+
+class FakeQuantize(quantization.FakeQuantize):
+    """Takes the place of `torch.ao.quantization.FakeQuantize`, and keeps a bit an element for the backward.
+
+    Observer, switches, ``state_dict``, ``with_args``, and values on finite inputs are those of PyTorch's module (but for
+    the sign of zeros: fq never gives -0.0). NaN stays NaN; PyTorch makes the first level of it.
+
+    Parameters
+    ----------
+    observer, quant_min, quant_max, is_dynamic, **observer_kwargs
+        As for `torch.ao.quantization.FakeQuantize`. An observer whose zero points are real numbers
+        (``torch.per_channel_affine_float_qparams``) is served by PyTorch's own kernels.
+
+    Raises
+    ------
+    NotImplementedError
+        When called on a tensor that is not on the CPU.
+
+    Examples
+    --------
+    >>> import torch
+    >>> module = FakeQuantize.with_args(observer=torch.ao.quantization.MinMaxObserver, quant_min=0, quant_max=3)()
+    >>> module(torch.tensor([0.0, 0.4, 3.0])).tolist()
+    [0.0, 0.0, 3.0]
+    """
+
+    def forward(self, X):
+        if _is_float_qparams(self.qscheme):
+            return super().forward(X)
+        if self.observer_enabled[0] == 1:
+            self._observe(X.detach())
+        return _quantized(self, X) if self.fake_quant_enabled[0] == 1 else X
+
+    def _observe(self, x):
+        self.activation_post_process(x)
+        for kept, new in zip((self.scale, self.zero_point), self.calculate_qparams(), strict=True):
+            kept.resize_(new.shape).copy_(new)
+
+
+class FusedMovingAvgObsFakeQuantize(quantization.FusedMovingAvgObsFakeQuantize):
+    """Takes the place of `torch.ao.quantization.FusedMovingAvgObsFakeQuantize`, as `FakeQuantize` does of its class.
+
+    The observation is PyTorch's own, of the smallest and largest value: the same scale and zero_point to the last bit.
+
+    Parameters
+    ----------
+    observer, quant_min, quant_max, **observer_kwargs
+        As for `torch.ao.quantization.FusedMovingAvgObsFakeQuantize`.
+
+    Raises
+    ------
+    NotImplementedError
+        When called on a tensor that is not on the CPU.
+
+    Examples
+    --------
+    >>> import torch
+    >>> module = FusedMovingAvgObsFakeQuantize(quant_min=0, quant_max=3)
+    >>> module(torch.tensor([0.0, 0.4, 3.0])).tolist()
+    [0.0, 0.0, 3.0]
+    """
+
+    def forward(self, X):
+        self._observe(X.detach())
+        return _quantized(self, X, self.fake_quant_enabled)
+
+    def _observe(self, x):
+        """PyTorch's fused operator sees the ends alone, of each channel or of all: its own pass over x is spared."""
+        rows = x.movedim(self.ch_axis, 0).flatten(1) if self.is_per_channel else x.reshape(1, -1)
+        if torch.compiler.is_compiling() or self.observer_enabled[0] == 1:
+            ends = torch.stack(torch.aminmax(rows, dim=1), 1).float()
+        else:
+            ends = torch.zeros(rows.shape[0], 2)
+        observer = self.activation_post_process
+        torch.fused_moving_avg_obs_fake_quant(
+            ends,
+            self.observer_enabled,
+            self.fake_quant_enabled,
+            observer.min_val,
+            observer.max_val,
+            self.scale,
+            self.zero_point,
+            observer.averaging_constant,
+            observer.quant_min,
+            observer.quant_max,
+            0,
+            self.is_per_channel,
+            self.is_symmetric_quant,
+        )
+
+
+def get_default_qat_qconfig(backend="x86", version=1):
+    """The QConfig of `torch.ao.quantization.get_default_qat_qconfig`, with the modules of fq.
+
+    Parameters
+    ----------
+    backend : {"x86", "fbgemm", "qnnpack", "onednn"}
+    version : {0, 1}
+        0 for `FakeQuantize`, 1 for `FusedMovingAvgObsFakeQuantize`.
+
+    Returns
+    -------
+    torch.ao.quantization.QConfig
+
+    Raises
+    ------
+    AssertionError
+        For another backend or version, by PyTorch.
+
+    Examples
+    --------
+    >>> get_default_qat_qconfig("fbgemm").activation()
+    """
+    theirs = quantization.get_default_qat_qconfig(backend, version)
+    return quantization.QConfig(activation=_ours(theirs.activation), weight=_ours(theirs.weight))
+
+
+def _ours(factory):
+    """A factory of PyTorch's modules as one of fq's, with the same arguments."""
+    modules = {
+        quantization.FakeQuantize: FakeQuantize,
+        quantization.FusedMovingAvgObsFakeQuantize: FusedMovingAvgObsFakeQuantize,
+    }
+    partial = factory.p
+    return modules[partial.func].with_args(*partial.args, **partial.keywords)
+
+
+def _quantized(module, x, enabled=None):
+    """x by the module's grid, in PyTorch's arithmetic."""
+    scale, zero_point = module.scale, module.zero_point
+    if module.is_per_channel:
+        shape = [1] * x.dim()
+        shape[module.ch_axis] = -1
+        scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
+    observer = module.activation_post_process
+    x, scale, zero_point = _arguments.read(x, scale, zero_point, observer.quant_min, observer.quant_max)
+    return _operators.fixed(x, scale, zero_point, observer.quant_min, observer.quant_max, True, enabled)

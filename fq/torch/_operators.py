@@ -1,0 +1,261 @@
+"""fq's functions as custom operators of torch.library, with their gradients, on tensors of any memory format.
+
+`order` is a permutation of x's axes, outermost first in memory. The operators work on x so permuted, with neighbouring
+axes made one where the parameters allow it: per tensor on all of x as one row, whatever its format. The bits are
+packed along the last of those axes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import fq
+from fq.torch._arguments import nearest_level
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:
+    bfloat16 = None
+
+
+def fixed(x, scale, zero_point, qmin, qmax, reciprocal, enabled=None):
+    """Fake quantization with a gradient for x alone.
+
+    enabled : Tensor of one element, or None
+        Where it is 0, y is a copy of x and the gradient passes everywhere.
+    """
+    grid = (scale, zero_point, qmin, qmax, reciprocal, memory_order(x), enabled)
+    if x.requires_grad and torch.is_grad_enabled():
+        return forward_packed(x, *grid)[0]
+    return fake_quantize(x, *grid)
+
+
+def learnable(x, scale, zero_point, qmin, qmax, reciprocal):
+    """Fake quantization with gradients for scale, and for zero_point where it is real."""
+    return fake_quantize_learnable(x, scale, zero_point, qmin, qmax, reciprocal, memory_order(x))
+
+
+def memory_order(x):
+    """x's axes, the one with the largest stride first."""
+    return sorted(range(x.dim()), key=lambda axis: -x.stride(axis))
+
+
+@torch.library.custom_op("fq::fake_quantize", mutates_args=(), device_types="cpu")
+def fake_quantize(
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    qmin: int,
+    qmax: int,
+    reciprocal: bool,
+    order: Sequence[int],
+    enabled: Tensor | None = None,
+) -> Tensor:
+    x = _dense(x, order)
+    y = torch.empty_like(x)
+    if _is_off(enabled):
+        return y.copy_(x)
+    a, out, s, z = _rows(order, (x, y), scale, zero_point)
+    _arithmetic(reciprocal).fake_quantize(a, s, z, qmin, qmax, out=out)
+    return y
+
+
+@fake_quantize.register_fake
+def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
+    return torch.empty_like(_dense(x, order))
+
+
+@torch.library.custom_op("fq::forward_packed", mutates_args=(), device_types="cpu")
+def forward_packed(
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    qmin: int,
+    qmax: int,
+    reciprocal: bool,
+    order: Sequence[int],
+    enabled: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    x = _dense(x, order)
+    y = torch.empty_like(x)
+    bits = torch.empty(_bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
+    a, out, s, z = _rows(order, (x, y), scale, zero_point)
+    if _is_off(enabled):
+        bits.numpy()[...] = np.packbits(np.ones(a.shape[-1], bool), bitorder="little")
+        return y.copy_(x), bits
+    _arithmetic(reciprocal).forward_packed(a, s, z, qmin, qmax, out=(out, bits.numpy()))
+    return y, bits
+
+
+@forward_packed.register_fake
+def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
+    bits = x.new_empty(_bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
+    return torch.empty_like(_dense(x, order)), bits
+
+
+def _keep_bits(ctx, inputs, output):
+    x, scale, zero_point, _, _, _, order, _ = inputs
+    ctx.save_for_backward(output[1])
+    ctx.order, ctx.row = order, _layout(x, scale, zero_point, order)[0][-1]
+
+
+def _pass_where_kept(ctx, dy, _):
+    return backward_packed(dy, ctx.saved_tensors[0], ctx.order, ctx.row), *[None] * 7
+
+
+forward_packed.register_autograd(_pass_where_kept, setup_context=_keep_bits)
+
+
+@torch.library.custom_op("fq::backward_packed", mutates_args=(), device_types="cpu")
+def backward_packed(dy: Tensor, bits: Tensor, order: Sequence[int], row: int) -> Tensor:
+    dy = _dense(dy, order)
+    dx = torch.empty_like(dy)
+    rows = dy.numel() // max(row, 1)
+    a, out = (_numpy(tensor.permute(order)).reshape(rows, row) for tensor in (dy, dx))
+    fq.backward_packed(a, bits.numpy().reshape(rows, (row + 7) // 8), out=out)
+    return dx
+
+
+@backward_packed.register_fake
+def _(dy, bits, order, row):
+    return torch.empty_like(_dense(dy, order))
+
+
+def _keep_same_bits(ctx, inputs, output):
+    ctx.save_for_backward(inputs[1])
+    ctx.order, ctx.row = inputs[2:]
+
+
+def _pass_again(ctx, ddx):
+    return backward_packed(ddx, ctx.saved_tensors[0], ctx.order, ctx.row), None, None, None
+
+
+backward_packed.register_autograd(_pass_again, setup_context=_keep_same_bits)
+
+
+@torch.library.custom_op("fq::fake_quantize_learnable", mutates_args=(), device_types="cpu")
+def fake_quantize_learnable(
+    x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, reciprocal: bool, order: Sequence[int]
+) -> Tensor:
+    x = _dense(x, order)
+    y = torch.empty_like(x)
+    a, out, s, z = _rows(order, (x, y), scale, nearest_level(zero_point, qmin, qmax))
+    _arithmetic(reciprocal).fake_quantize(a, s, z, qmin, qmax, out=out)
+    return y
+
+
+@fake_quantize_learnable.register_fake
+def _(x, scale, zero_point, qmin, qmax, reciprocal, order):
+    return torch.empty_like(_dense(x, order))
+
+
+@torch.library.custom_op("fq::backward_learnable", mutates_args=(), device_types="cpu")
+def backward_learnable(
+    dy: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    qmin: int,
+    qmax: int,
+    reciprocal: bool,
+    order: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor]:
+    dy, x = _dense(dy, order), _dense(x, order)
+    dx = torch.empty_like(x)
+    d, a, out, s, z = _rows(order, (dy, x, dx), scale, nearest_level(zero_point, qmin, qmax))
+    _, dscale, dzero_point = _arithmetic(reciprocal).backward_learnable(d, a, s, z, qmin, qmax, out=(out, None, None))
+    return dx, _sums_like(dscale, scale, x, order), _sums_like(dzero_point, zero_point, x, order)
+
+
+@backward_learnable.register_fake
+def _(dy, x, scale, zero_point, qmin, qmax, reciprocal, order):
+    sums = (torch.empty(one.shape, dtype=scale.dtype, device=x.device) for one in (scale, zero_point))
+    return torch.empty_like(_dense(x, order)), *sums
+
+
+def _keep_x(ctx, inputs, output):
+    x, scale, zero_point, *ctx.grid = inputs
+    ctx.save_for_backward(x, scale, zero_point)
+
+
+def _gradients(ctx, dy):
+    x, scale, zero_point = ctx.saved_tensors
+    dx, dscale, dzero_point = backward_learnable(dy, x, scale, zero_point, *ctx.grid)
+    return dx, dscale, dzero_point if zero_point.is_floating_point() else None, *[None] * 4
+
+
+fake_quantize_learnable.register_autograd(_gradients, setup_context=_keep_x)
+
+
+def _arithmetic(reciprocal):
+    return fq.reciprocal if reciprocal else fq
+
+
+def _is_off(enabled):
+    return enabled is not None and not enabled.item()
+
+
+def _dense(x, order):
+    """x itself where it lies in memory in this order without gaps, else a copy that does."""
+    permuted = x.permute(order)
+    return x if permuted.is_contiguous() else permuted.contiguous().permute(_inverse(order))
+
+
+def _inverse(order):
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
+def _layout(x, scale, zero_point, order):
+    """Lengths of the axes of x in memory order, one for neighbours that the parameters vary along alike, and how each
+    parameter is shaped beside them."""
+    sizes = [(1,) * (x.dim() - one.dim()) + tuple(one.shape) for one in (scale, zero_point)]
+    axes = []
+    for axis in order:
+        length, varies = x.shape[axis], [bool(size[axis] != 1) for size in sizes]
+        if length == 1:
+            continue
+        if axes and axes[-1][1] == varies:
+            length *= axes.pop()[0]
+        axes.append((length, varies))
+    axes = axes or [(1, [False, False])]
+    lengths = [length for length, _ in axes]
+    return lengths, *([length if varies[which] else 1 for length, varies in axes] for which in range(2))
+
+
+def _bits_shape(x, scale, zero_point, order):
+    *leading, row = _layout(x, scale, zero_point, order)[0]
+    return (*leading, (row + 7) // 8)
+
+
+def _rows(order, tensors, *parameters):
+    """Views of dense tensors, and their parameters, as NumPy arrays in rows."""
+    x = tensors[0]
+    lengths, *shapes = _layout(x, *parameters, order)
+    arrays = [_numpy(tensor.permute(order)).reshape(lengths) for tensor in tensors]
+    for parameter, shape in zip(parameters, shapes, strict=True):
+        array = _numpy(_beside(parameter, x).permute(order))
+        arrays.append(array.reshape(() if array.size == 1 else shape))
+    return arrays
+
+
+def _beside(parameter, x):
+    """A parameter with as many axes as x has."""
+    return parameter.reshape((1,) * (x.dim() - parameter.dim()) + tuple(parameter.shape))
+
+
+def _numpy(tensor):
+    """The tensor's own memory as an array."""
+    if tensor.dtype != torch.bfloat16:
+        return tensor.numpy(force=True)
+    if bfloat16 is None:
+        raise ImportError("a bfloat16 tensor needs ml_dtypes: pip install ml_dtypes, or fq[torch]")
+    return tensor.detach().view(torch.int16).numpy().view(bfloat16)
+
+
+def _sums_like(sums, parameter, x, order):
+    """Sums over rows as a tensor like the parameter that they are for."""
+    shape = [_beside(parameter, x).shape[axis] for axis in order]
+    tensor = torch.from_numpy(np.asarray(sums)).reshape(shape).permute(_inverse(order))
+    return tensor.reshape(parameter.shape).contiguous()
