@@ -7,7 +7,7 @@ modules take the place of those of ``torch.ao.quantization`` in a QConfig. All o
 """
 
 try:
-    import torch
+    import torch  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
@@ -34,10 +34,10 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
     ----------
     x : Tensor of float16, bfloat16, float32 or float64
         Values to quantize, of any shape and strides, on the CPU. bfloat16 needs `ml_dtypes`.
-    scale : Tensor or float
+    scale : Tensor, array or float
         Width of a step: positive and finite, cast to float32, or float64 for float64 x. It broadcasts into x: per
         channel is a scale of shape (C, 1, 1) for x of shape (N, C, H, W).
-    zero_point : Tensor of integers, or int
+    zero_point : Tensor or array of integers, or int
         The level of 0.0, within [qmin, qmax]. It broadcasts into x.
     qmin, qmax : int
         The first and last level of the grid.
@@ -69,7 +69,7 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
     >>> x.grad.tolist()
     [0.0, 1.0, 0.0]
     """
-    x, scale, zero_point = _arguments.read(x, scale, zero_point, qmin, qmax)
+    x, scale, zero_point, qmin, qmax = _arguments.read(x, scale, zero_point, qmin, qmax)
     return _operators.fixed(x, scale.detach(), zero_point, qmin, qmax, reciprocal)
 
 
@@ -109,7 +109,7 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, reciprocal=Fals
     >>> scale.grad.item(), zero_point.grad.item()
     (7.0, -0.25)
     """
-    x, scale, zero_point = _arguments.read(x, scale, zero_point, qmin, qmax, real=True)
+    x, scale, zero_point, qmin, qmax = _arguments.read(x, scale, zero_point, qmin, qmax, real=True)
     if not (scale.requires_grad or zero_point.requires_grad):
         level = _arguments.nearest_level(zero_point, qmin, qmax)
         return _operators.fixed(x, scale, level, qmin, qmax, reciprocal)

@@ -1,5 +1,8 @@
 """Arguments of the functions for PyTorch: checked in NumPy's words, and made tensors of fq's types."""
 
+import operator
+
+import numpy as np
 import torch
 
 from fq.learnable import broadcasts_into
@@ -21,6 +24,7 @@ def read(x, scale, zero_point, qmin, qmax, real=False):
     -------
     x, scale, zero_point : Tensor
         scale, and a real zero_point, in the type computed in; a zero_point of integers as it is.
+    qmin, qmax : int
 
     Raises
     ------
@@ -30,12 +34,11 @@ def read(x, scale, zero_point, qmin, qmax, real=False):
     if not isinstance(x, torch.Tensor) or x.dtype not in TYPES:
         found = x.dtype if isinstance(x, torch.Tensor) else type(x).__name__
         raise TypeError(f"x must be a tensor of float16, bfloat16, float32 or float64, got {found}")
-    for name, value in (("qmin", qmin), ("qmax", qmax)):
-        if not isinstance(value, int | torch.SymInt):
-            raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    check_device("x", x)
     computed = torch.float64 if x.dtype == torch.float64 else torch.float32
-    scale = _parameter("scale", scale, x, computed, True)
-    return x, scale, _parameter("zero_point", zero_point, x, computed, real)
+    scale = _parameter("scale", scale, x.shape, computed, True)
+    zero_point = _parameter("zero_point", zero_point, x.shape, computed, real)
+    return x, scale, zero_point, _integer("qmin", qmin), _integer("qmax", qmax)
 
 
 def nearest_level(zero_point, qmin, qmax):
@@ -46,26 +49,41 @@ def nearest_level(zero_point, qmin, qmax):
     return torch.where(zero_point.isnan(), torch.iinfo(torch.int64).min, level)
 
 
-def _parameter(name, value, x, computed, real):
-    """A tensor beside x, in the type computed in where it may be real and is."""
-    if isinstance(value, torch.Tensor):
-        kind = "complex" if value.is_complex() else "real" if value.is_floating_point() else "integer"
-    else:
-        kind = "integer" if isinstance(value, int) else "real" if isinstance(value, float) else "neither"
-    if not (kind == "integer" or (real and kind == "real")):
+def _integer(name, value):
+    if isinstance(value, int | torch.SymInt):
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}") from None
+
+
+def _parameter(name, value, shape, computed, real):
+    """A tensor that broadcasts into a shape, in the type computed in where it may be real and is."""
+    value = _tensor(name, value)
+    is_real = value.is_floating_point()
+    if value.is_complex() or (is_real and not real):
         what = "a real number" if real else "an integer"
-        found = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
-        raise TypeError(f"{name} must be {what} or a tensor of them, got {found}")
-    to_real = name == "scale" or kind == "real"
-    if not isinstance(value, torch.Tensor):
-        value = torch.tensor(value, dtype=computed if to_real else torch.int64, device=x.device)
-    _check_device(name, value, x)
-    if not broadcasts_into(tuple(value.shape), tuple(x.shape)):
-        raise ValueError(f"{name} must broadcast into x of shape {tuple(x.shape)}, got shape {tuple(value.shape)}")
-    return value.to(computed) if to_real else value
+        raise TypeError(f"{name} must be {what} or a tensor of them, got {value.dtype}")
+    check_device(name, value)
+    if not broadcasts_into(tuple(value.shape), tuple(shape)):
+        raise ValueError(f"{name} must broadcast into x of shape {tuple(shape)}, got shape {tuple(value.shape)}")
+    return value.to(computed) if is_real or name == "scale" else value
 
 
-def _check_device(name, value, x):
-    for what, tensor in (("x", x), (name, value)):
-        if tensor.device.type not in ("cpu", "meta"):
-            raise NotImplementedError(f"fq.torch computes on the CPU, but {what} is on {tensor.device}: use .cpu()")
+def _tensor(name, value):
+    """Numbers and arrays as tensors; a number with all its digits."""
+    if isinstance(value, torch.Tensor):
+        return value
+    if isinstance(value, int | float):
+        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else torch.int64)
+    try:
+        return torch.from_numpy(np.array(value))
+    except TypeError:
+        raise TypeError(f"{name} must be a number or a tensor of them, got {type(value).__name__}") from None
+
+
+def check_device(name, tensor):
+    """NotImplementedError for a tensor that is elsewhere."""
+    if tensor.device.type not in ("cpu", "meta"):
+        raise NotImplementedError(f"fq.torch computes on the CPU, but {name} is on {tensor.device}: use .cpu()")

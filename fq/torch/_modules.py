@@ -10,8 +10,8 @@ from fq.torch import _arguments, _operators
 class FakeQuantize(quantization.FakeQuantize):
     """Takes the place of `torch.ao.quantization.FakeQuantize`, and keeps a bit an element for the backward.
 
-    Observer, switches, ``state_dict``, ``with_args``, and values on finite inputs are those of PyTorch's module (but for
-    the sign of zeros: fq never gives -0.0). NaN stays NaN; PyTorch makes the first level of it.
+    Observer, switches, ``state_dict``, ``with_args``, and values on finite inputs are those of PyTorch's module (but
+    for the sign of zeros: fq never gives -0.0). NaN stays NaN; PyTorch makes the first level of it.
 
     Parameters
     ----------
@@ -33,6 +33,7 @@ class FakeQuantize(quantization.FakeQuantize):
     """
 
     def forward(self, X):
+        _arguments.check_device("x", X)
         if _is_float_qparams(self.qscheme):
             return super().forward(X)
         if self.observer_enabled[0] == 1:
@@ -69,6 +70,7 @@ class FusedMovingAvgObsFakeQuantize(quantization.FusedMovingAvgObsFakeQuantize):
     """
 
     def forward(self, X):
+        _arguments.check_device("x", X)
         self._observe(X.detach())
         return _quantized(self, X, self.fake_quant_enabled)
 
@@ -117,7 +119,8 @@ def get_default_qat_qconfig(backend="x86", version=1):
 
     Examples
     --------
-    >>> get_default_qat_qconfig("fbgemm").activation()
+    >>> type(get_default_qat_qconfig("fbgemm").activation()).__name__
+    'FusedMovingAvgObsFakeQuantize'
     """
     theirs = quantization.get_default_qat_qconfig(backend, version)
     return quantization.QConfig(activation=_ours(theirs.activation), weight=_ours(theirs.weight))
@@ -141,5 +144,5 @@ def _quantized(module, x, enabled=None):
         shape[module.ch_axis] = -1
         scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
     observer = module.activation_post_process
-    x, scale, zero_point = _arguments.read(x, scale, zero_point, observer.quant_min, observer.quant_max)
-    return _operators.fixed(x, scale, zero_point, observer.quant_min, observer.quant_max, True, enabled)
+    grid = _arguments.read(x, scale, zero_point, observer.quant_min, observer.quant_max)
+    return _operators.fixed(*grid, True, enabled)

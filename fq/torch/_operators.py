@@ -39,7 +39,7 @@ def learnable(x, scale, zero_point, qmin, qmax, reciprocal):
 
 def memory_order(x):
     """x's axes, the one with the largest stride first."""
-    return sorted(range(x.dim()), key=lambda axis: -x.stride(axis))
+    return list(x.dim_order())
 
 
 @torch.library.custom_op("fq::fake_quantize", mutates_args=(), device_types="cpu")
@@ -210,6 +210,8 @@ def _inverse(order):
 def _layout(x, scale, zero_point, order):
     """Lengths of the axes of x in memory order, one for neighbours that the parameters vary along alike, and how each
     parameter is shaped beside them."""
+    if scale.numel() == zero_point.numel() == 1:
+        return [x.numel()], [1], [1]
     sizes = [(1,) * (x.dim() - one.dim()) + tuple(one.shape) for one in (scale, zero_point)]
     axes = []
     for axis in order:
@@ -219,7 +221,6 @@ def _layout(x, scale, zero_point, order):
         if axes and axes[-1][1] == varies:
             length *= axes.pop()[0]
         axes.append((length, varies))
-    axes = axes or [(1, [False, False])]
     lengths = [length for length, _ in axes]
     return lengths, *([length if varies[which] else 1 for length, varies in axes] for which in range(2))
 
