@@ -7,7 +7,25 @@ from torch.ao.quantization.fake_quantize import _is_float_qparams
 from fq.torch import _arguments, _operators
 
 
-class FakeQuantize(quantization.FakeQuantize):
+class _Packed:
+    """What both modules do once scale and zero_point are known."""
+
+    def grid(self, x):
+        """scale, zero_point, qmin and qmax, which broadcast into x."""
+        scale, zero_point = self.scale, self.zero_point
+        if self.is_per_channel:
+            shape = [1] * x.dim()
+            shape[self.ch_axis] = -1
+            scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
+        observer = self.activation_post_process
+        return scale, zero_point, observer.quant_min, observer.quant_max
+
+    def quantize(self, x, enabled=None):
+        """x by this grid in PyTorch's arithmetic, or a copy of x where `enabled` holds 0."""
+        return _operators.fixed(*_arguments.read(x, *self.grid(x)), True, enabled)
+
+
+class FakeQuantize(_Packed, quantization.FakeQuantize):
     """Takes the place of `torch.ao.quantization.FakeQuantize`, and keeps a bit an element for the backward.
 
     Observer, switches, ``state_dict``, ``with_args``, and values on finite inputs are those of PyTorch's module (but
@@ -38,7 +56,7 @@ class FakeQuantize(quantization.FakeQuantize):
             return super().forward(X)
         if self.observer_enabled[0] == 1:
             self._observe(X.detach())
-        return _quantized(self, X) if self.fake_quant_enabled[0] == 1 else X
+        return self.quantize(X) if self.fake_quant_enabled[0] == 1 else X
 
     def _observe(self, x):
         self.activation_post_process(x)
@@ -46,7 +64,7 @@ class FakeQuantize(quantization.FakeQuantize):
             kept.resize_(new.shape).copy_(new)
 
 
-class FusedMovingAvgObsFakeQuantize(quantization.FusedMovingAvgObsFakeQuantize):
+class FusedMovingAvgObsFakeQuantize(_Packed, quantization.FusedMovingAvgObsFakeQuantize):
     """Takes the place of `torch.ao.quantization.FusedMovingAvgObsFakeQuantize`, as `FakeQuantize` does of its class.
 
     The observation is PyTorch's own, of the smallest and largest value: the same scale and zero_point to the last bit.
@@ -72,7 +90,7 @@ class FusedMovingAvgObsFakeQuantize(quantization.FusedMovingAvgObsFakeQuantize):
     def forward(self, X):
         _arguments.check_device("x", X)
         self._observe(X.detach())
-        return _quantized(self, X, self.fake_quant_enabled)
+        return self.quantize(X, self.fake_quant_enabled)
 
     def _observe(self, x):
         """PyTorch's fused operator sees the ends alone, of each channel or of all: its own pass over x is spared."""
@@ -134,15 +152,3 @@ def _ours(factory):
     }
     partial = factory.p
     return modules[partial.func].with_args(*partial.args, **partial.keywords)
-
-
-def _quantized(module, x, enabled=None):
-    """x by the module's grid, in PyTorch's arithmetic."""
-    scale, zero_point = module.scale, module.zero_point
-    if module.is_per_channel:
-        shape = [1] * x.dim()
-        shape[module.ch_axis] = -1
-        scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
-    observer = module.activation_post_process
-    grid = _arguments.read(x, scale, zero_point, observer.quant_min, observer.quant_max)
-    return _operators.fixed(*grid, True, enabled)

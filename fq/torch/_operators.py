@@ -53,18 +53,18 @@ def fake_quantize(
     order: Sequence[int],
     enabled: Tensor | None = None,
 ) -> Tensor:
-    x = _dense(x, order)
+    x = dense(x, order)
     y = torch.empty_like(x)
     if _is_off(enabled):
         return y.copy_(x)
-    a, out, s, z = _rows(order, (x, y), scale, zero_point)
+    a, out, s, z = rows(order, (x, y), scale, zero_point)
     _arithmetic(reciprocal).fake_quantize(a, s, z, qmin, qmax, out=out)
     return y
 
 
 @fake_quantize.register_fake
 def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
-    return torch.empty_like(_dense(x, order))
+    return torch.empty_like(dense(x, order))
 
 
 @torch.library.custom_op("fq::forward_packed", mutates_args=(), device_types="cpu")
@@ -78,10 +78,10 @@ def forward_packed(
     order: Sequence[int],
     enabled: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    x = _dense(x, order)
+    x = dense(x, order)
     y = torch.empty_like(x)
     bits = torch.empty(_bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
-    a, out, s, z = _rows(order, (x, y), scale, zero_point)
+    a, out, s, z = rows(order, (x, y), scale, zero_point)
     if _is_off(enabled):
         bits.numpy()[...] = np.packbits(np.ones(a.shape[-1], bool), bitorder="little")
         return y.copy_(x), bits
@@ -92,7 +92,7 @@ def forward_packed(
 @forward_packed.register_fake
 def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
     bits = x.new_empty(_bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
-    return torch.empty_like(_dense(x, order)), bits
+    return torch.empty_like(dense(x, order)), bits
 
 
 def _keep_bits(ctx, inputs, output):
@@ -110,17 +110,17 @@ forward_packed.register_autograd(_pass_where_kept, setup_context=_keep_bits)
 
 @torch.library.custom_op("fq::backward_packed", mutates_args=(), device_types="cpu")
 def backward_packed(dy: Tensor, bits: Tensor, order: Sequence[int], row: int) -> Tensor:
-    dy = _dense(dy, order)
+    dy = dense(dy, order)
     dx = torch.empty_like(dy)
-    rows = dy.numel() // max(row, 1)
-    a, out = (_numpy(tensor.permute(order)).reshape(rows, row) for tensor in (dy, dx))
-    fq.backward_packed(a, bits.numpy().reshape(rows, (row + 7) // 8), out=out)
+    count = dy.numel() // max(row, 1)
+    a, out = (in_memory_order(tensor, order).reshape(count, row) for tensor in (dy, dx))
+    fq.backward_packed(a, bits.numpy().reshape(count, (row + 7) // 8), out=out)
     return dx
 
 
 @backward_packed.register_fake
 def _(dy, bits, order, row):
-    return torch.empty_like(_dense(dy, order))
+    return torch.empty_like(dense(dy, order))
 
 
 def _keep_same_bits(ctx, inputs, output):
@@ -139,16 +139,16 @@ backward_packed.register_autograd(_pass_again, setup_context=_keep_same_bits)
 def fake_quantize_learnable(
     x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, reciprocal: bool, order: Sequence[int]
 ) -> Tensor:
-    x = _dense(x, order)
+    x = dense(x, order)
     y = torch.empty_like(x)
-    a, out, s, z = _rows(order, (x, y), scale, nearest_level(zero_point, qmin, qmax))
+    a, out, s, z = rows(order, (x, y), scale, nearest_level(zero_point, qmin, qmax))
     _arithmetic(reciprocal).fake_quantize(a, s, z, qmin, qmax, out=out)
     return y
 
 
 @fake_quantize_learnable.register_fake
 def _(x, scale, zero_point, qmin, qmax, reciprocal, order):
-    return torch.empty_like(_dense(x, order))
+    return torch.empty_like(dense(x, order))
 
 
 @torch.library.custom_op("fq::backward_learnable", mutates_args=(), device_types="cpu")
@@ -162,9 +162,9 @@ def backward_learnable(
     reciprocal: bool,
     order: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dy, x = _dense(dy, order), _dense(x, order)
+    dy, x = dense(dy, order), dense(x, order)
     dx = torch.empty_like(x)
-    d, a, out, s, z = _rows(order, (dy, x, dx), scale, nearest_level(zero_point, qmin, qmax))
+    d, a, out, s, z = rows(order, (dy, x, dx), scale, nearest_level(zero_point, qmin, qmax))
     _, dscale, dzero_point = _arithmetic(reciprocal).backward_learnable(d, a, s, z, qmin, qmax, out=(out, None, None))
     return dx, _sums_like(dscale, scale, x, order), _sums_like(dzero_point, zero_point, x, order)
 
@@ -172,7 +172,7 @@ def backward_learnable(
 @backward_learnable.register_fake
 def _(dy, x, scale, zero_point, qmin, qmax, reciprocal, order):
     sums = (torch.empty(one.shape, dtype=scale.dtype, device=x.device) for one in (scale, zero_point))
-    return torch.empty_like(_dense(x, order)), *sums
+    return torch.empty_like(dense(x, order)), *sums
 
 
 def _keep_x(ctx, inputs, output):
@@ -197,7 +197,7 @@ def _is_off(enabled):
     return enabled is not None and not enabled.item()
 
 
-def _dense(x, order):
+def dense(x, order):
     """x itself where it lies in memory in this order without gaps, else a copy that does."""
     permuted = x.permute(order)
     return x if permuted.is_contiguous() else permuted.contiguous().permute(_inverse(order))
@@ -230,13 +230,13 @@ def _bits_shape(x, scale, zero_point, order):
     return (*leading, (row + 7) // 8)
 
 
-def _rows(order, tensors, *parameters):
+def rows(order, tensors, *parameters):
     """Views of dense tensors, and their parameters, as NumPy arrays in rows."""
     x = tensors[0]
     lengths, *shapes = _layout(x, *parameters, order)
-    arrays = [_numpy(tensor.permute(order)).reshape(lengths) for tensor in tensors]
+    arrays = [in_memory_order(tensor, order).reshape(lengths) for tensor in tensors]
     for parameter, shape in zip(parameters, shapes, strict=True):
-        array = _numpy(_beside(parameter, x).permute(order))
+        array = in_memory_order(_beside(parameter, x), order)
         arrays.append(array.reshape(() if array.size == 1 else shape))
     return arrays
 
@@ -246,13 +246,14 @@ def _beside(parameter, x):
     return parameter.reshape((1,) * (x.dim() - parameter.dim()) + tuple(parameter.shape))
 
 
-def _numpy(tensor):
-    """The tensor's own memory as an array."""
+def in_memory_order(tensor, order):
+    """The tensor's own memory as an array whose axes are in this order."""
+    tensor = tensor.detach().permute(order)
     if tensor.dtype != torch.bfloat16:
-        return tensor.numpy(force=True)
+        return tensor.numpy()
     if bfloat16 is None:
         raise ImportError("a bfloat16 tensor needs ml_dtypes: pip install ml_dtypes, or fq[torch]")
-    return tensor.detach().view(torch.int16).numpy().view(bfloat16)
+    return tensor.view(torch.int16).numpy().view(bfloat16)
 
 
 def _sums_like(sums, parameter, x, order):

@@ -1,0 +1,89 @@
+"""The options of `python -m benchmarks.mobilenet_v2`, its processes, and what it writes.
+
+Peak memory is that of a process of its own, in which nothing but the steps of one way ran. Times are of steps that take
+turns in one process, the others' networks waiting.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import torch
+from tqdm import tqdm
+
+from benchmarks import machine, timing
+from benchmarks.__main__ import Parser, positive
+from benchmarks.mobilenet_v2 import table
+from benchmarks.mobilenet_v2.training import Trainer
+from benchmarks.mobilenet_v2.ways import WAYS
+
+
+def parser():
+    """The options."""
+    options = Parser(
+        prog="python -m benchmarks.mobilenet_v2",
+        description="What each way of fake quantization costs a training step of MobileNetV2.",
+    )
+    add = options.add_argument
+    add("--batch", type=positive, metavar="N", default=32, help="images of a step (default: 32)")
+    add("--size", type=positive, metavar="N", default=224, help="pixels of a side (default: 224)")
+    add("--steps", type=positive, metavar="N", default=5, help="steps before the loss is read (default: 5)")
+    add("--rounds", type=positive, metavar="N", default=9, help="steps of each way that are timed (default: 9)")
+    add("--threads", type=positive, metavar="N", default=os.cpu_count() or 1, help="default: all")
+    add("--out", type=Path, metavar="DIR", help="write mobilenet_v2.md, .json and .png here")
+    add("--alone", choices=WAYS, help=argparse.SUPPRESS)  # what each process measures
+    return options
+
+
+def alone(chosen):
+    """Peak memory and losses of a process that does nothing else."""
+    trainer = Trainer(chosen.alone, chosen.batch, chosen.size)
+    losses = [trainer.step() for _ in range(chosen.steps + 1)]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "losses": losses}
+
+
+def of_a_process(way, chosen):
+    """What `alone` says in a new process."""
+    options = {"alone": way, **{name: getattr(chosen, name) for name in ("batch", "size", "steps", "threads")}}
+    arguments = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    command = [sys.executable, "-m", "benchmarks.mobilenet_v2", *arguments]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def measured(chosen):
+    """A row per way."""
+    progress = tqdm(WAYS, desc="processes", unit="process", file=sys.stderr)
+    rows = [{"way": way, **of_a_process(way, chosen)} for way in progress]
+    trainers = [Trainer(way, chosen.batch, chosen.size) for way in WAYS]
+    for row, trainer in zip(rows, trainers, strict=True):
+        row["saved_bytes"] = trainer.saved_bytes()
+    candidates = [timing.Candidate(row["way"], trainer.step) for row, trainer in zip(rows, trainers, strict=True)]
+    for row, seconds in zip(rows, timing.interleave(candidates, chosen.rounds, 1), strict=True):
+        row["seconds"] = seconds
+        row["median_seconds"] = median(seconds)
+    return rows
+
+
+def main(arguments=None):
+    """Measure, print, write; the exit code."""
+    chosen = parser().parse_args(arguments)
+    torch.set_num_threads(chosen.threads)
+    if chosen.alone is not None:
+        json.dump(alone(chosen), sys.stdout)
+        return 0
+    settings = {name: getattr(chosen, name) for name in ("batch", "size", "steps", "rounds", "threads")}
+    result = {"machine": machine.describe(), "settings": settings, "rows": measured(chosen)}
+    print(table.markdown(result))
+    if chosen.out is not None:
+        table.write(result, chosen.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

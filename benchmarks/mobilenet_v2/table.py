@@ -1,0 +1,71 @@
+"""The result as Markdown, JSON and a picture, beside the figures of fq's source."""
+
+import json
+
+from matplotlib.figure import Figure
+
+from benchmarks.plot import COLOURS
+from benchmarks.report import line
+
+MIB = 2**20
+SOURCE = (
+    "PyTorch's own change from keeping x to a byte an element took the memory of such training from +26.4% to +7.1% "
+    "([PR #50561](https://github.com/pytorch/pytorch/pull/50561), on a GPU)."
+)
+
+
+def markdown(result):
+    """The page."""
+    described, settings = result["machine"], result["settings"]
+    shape = f"batch {settings['batch']}, {settings['size']} x {settings['size']} pixels"
+    lines = ["# A training step of MobileNetV2", ""]
+    lines += [
+        f"3.5 M parameters, {shape}, {settings['threads']} threads: `python -m benchmarks.mobilenet_v2`. Saved for"
+    ]
+    lines += [
+        "the backward: the storages of all saved tensors. Peak: resident memory of a process that does nothing else."
+    ]
+    lines += [f"Time: median of {settings['rounds']} steps, the ways taking turns. {SOURCE}", ""]
+    lines += [f"- {described['processor']}, {described['cores']} cores, {described['system']}"]
+    lines += ["- " + ", ".join(f"{name} {version}" for name, version in described["versions"].items())]
+    lines += [f"- {described['date']}", "", *rows(result)]
+    return "\n".join(lines) + "\n"
+
+
+def rows(result):
+    """The table: a line per way, each compared with the first."""
+    first = result["rows"][0]
+    heads = ["", "saved, MiB", "", "peak, MiB", "", "step, ms", "", f"loss after {result['settings']['steps']} steps"]
+    lines = [line(heads), line(["---", *["--:"] * 7])]
+    for row in result["rows"]:
+        cells = [row["way"]]
+        for name, unit in (("saved_bytes", MIB), ("peak_bytes", MIB), ("median_seconds", 1e-3)):
+            cells += [f"{row[name] / unit:,.0f}", "" if row is first else f"{row[name] / first[name] - 1:+.1%}"]
+        lines.append(line([*cells, repr(row["losses"][-1])]))
+    return lines
+
+
+def write(result, folder):
+    """mobilenet_v2.md, .json and .png in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mobilenet_v2.md").write_text(markdown(result), encoding="utf-8")
+    (folder / "mobilenet_v2.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    picture(result["rows"]).savefig(folder / "mobilenet_v2.png", dpi=130)
+
+
+def picture(rows):
+    """What each way adds to no fake quantization: a panel for each figure."""
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    panels = {"saved_bytes": "saved for the backward", "peak_bytes": "peak resident memory", "median_seconds": "time"}
+    first, *others = rows
+    for axes, (name, title) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
+        added = [100 * (row[name] / first[name] - 1) for row in others]
+        bars = axes.barh([row["way"] for row in others], added, color=COLOURS[1 : 1 + len(others)])
+        axes.bar_label(bars, [f"{value:+.1f}%" for value in added], padding=3)
+        axes.set_title(title)
+        axes.set_xlabel("added, %")
+        axes.margins(x=0.25)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.invert_yaxis()
+    return figure

@@ -1,0 +1,67 @@
+"""Training steps on crops of photographs, and what they keep for the backward."""
+
+import numpy as np
+import torch
+from sklearn.datasets import load_sample_images
+from torch import nn
+
+from benchmarks.mobilenet_v2 import net
+from benchmarks.mobilenet_v2.ways import WAYS
+
+
+class Trainer:
+    """A network, its optimizer, and a batch of which every step is made."""
+
+    def __init__(self, way, batch, size):
+        self.net = net.build(WAYS[way])
+        self.optimizer = torch.optim.SGD(self.net.parameters(), 0.01, momentum=0.9)
+        self.images, self.labels = photographs(batch, size)
+
+    def step(self):
+        """Forward, backward, and the optimizer's step; the loss before it."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def loss(self):
+        """The forward."""
+        torch.manual_seed(0)  # of the dropout
+        return nn.functional.cross_entropy(self.net(self.images), self.labels)
+
+    def saved_bytes(self):
+        """Bytes that the forward keeps for the backward: of the storages of all saved tensors, each counted once."""
+        storages = {}
+
+        def pack(tensor):
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            kept = self.loss()
+        del kept
+        return sum(storages.values())
+
+
+def photographs(batch, size, seed=0):
+    """Random crops of scikit-learn's two photographs, each mirrored or not, which makes four classes.
+
+    Returns
+    -------
+    images : Tensor of float32, (batch, 3, size, size)
+        Normalized with the mean and deviation of ImageNet.
+    labels : Tensor of int64, (batch,)
+    """
+    sources = load_sample_images().images
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, batch)
+    images = np.empty((batch, size, size, 3), np.float32)
+    for image, label in zip(images, labels, strict=True):
+        source = sources[label % 2]
+        top, left = (rng.integers(0, length - size + 1) for length in source.shape[:2])
+        crop = source[top : top + size, left : left + size]
+        image[...] = crop[:, ::-1] if label >= 2 else crop
+    images = (images / 255 - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(labels)
