@@ -6,6 +6,7 @@
 #include "cache.h"
 #include "dispatch.h"
 #include "gradients.h"
+#include "pages.h"
 #include "threads.h"
 #include "xla_ffi.h"
 
@@ -106,6 +107,17 @@ static PyObject *has_openmp(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unu
 #endif
 }
 
+static PyObject *use_large_pages(PyObject *Py_UNUSED(module), PyObject *memory)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(memory, &view, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    fq_large_pages(view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    Py_RETURN_NONE;
+}
+
 /* {name: capsule}, as jax.ffi.register_ffi_target takes them. */
 static PyObject *xla_handlers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -137,6 +149,8 @@ static PyMethodDef methods[] = {
     {"has_openmp", has_openmp, METH_NOARGS, "has_openmp(): whether this build has threads of its own."},
     {"_learnable", fq_learnable_from_python, METH_VARARGS,
      "_learnable(reciprocal, dx, dy, x, scale, zero_point, qmin, qmax, keys, sums): see fq/learnable.py."},
+    {"_use_large_pages", use_large_pages, METH_O,
+     "_use_large_pages(memory): ask for large pages under what is written first, where that pays."},
     {"xla_handlers", xla_handlers, METH_NOARGS,
      "xla_handlers(): XLA's handlers by name, none in a build without XLA's header."},
     {"_describe", fq_describe, METH_VARARGS, "_describe(ufunc, doc): set the docstring of a ufunc."},

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import fq
+from fq import _core
 from fq.torch._arguments import nearest_level
 
 try:
@@ -54,7 +55,7 @@ def fake_quantize(
     enabled: Tensor | None = None,
 ) -> Tensor:
     x = dense(x, order)
-    y = torch.empty_like(x)
+    y = _new_like(x, order)
     if _is_off(enabled):
         return y.copy_(x)
     a, out, s, z = rows(order, (x, y), scale, zero_point)
@@ -79,7 +80,7 @@ def forward_packed(
     enabled: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     x = dense(x, order)
-    y = torch.empty_like(x)
+    y = _new_like(x, order)
     bits = torch.empty(_bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
     a, out, s, z = rows(order, (x, y), scale, zero_point)
     if _is_off(enabled):
@@ -111,7 +112,7 @@ forward_packed.register_autograd(_pass_where_kept, setup_context=_keep_bits)
 @torch.library.custom_op("fq::backward_packed", mutates_args=(), device_types="cpu")
 def backward_packed(dy: Tensor, bits: Tensor, order: Sequence[int], row: int) -> Tensor:
     dy = dense(dy, order)
-    dx = torch.empty_like(dy)
+    dx = _new_like(dy, order)
     count = dy.numel() // max(row, 1)
     a, out = (in_memory_order(tensor, order).reshape(count, row) for tensor in (dy, dx))
     fq.backward_packed(a, bits.numpy().reshape(count, (row + 7) // 8), out=out)
@@ -140,7 +141,7 @@ def fake_quantize_learnable(
     x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, reciprocal: bool, order: Sequence[int]
 ) -> Tensor:
     x = dense(x, order)
-    y = torch.empty_like(x)
+    y = _new_like(x, order)
     a, out, s, z = rows(order, (x, y), scale, nearest_level(zero_point, qmin, qmax))
     _arithmetic(reciprocal).fake_quantize(a, s, z, qmin, qmax, out=out)
     return y
@@ -163,7 +164,7 @@ def backward_learnable(
     order: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     dy, x = dense(dy, order), dense(x, order)
-    dx = torch.empty_like(x)
+    dx = _new_like(x, order)
     d, a, out, s, z = rows(order, (dy, x, dx), scale, nearest_level(zero_point, qmin, qmax))
     _, dscale, dzero_point = _arithmetic(reciprocal).backward_learnable(d, a, s, z, qmin, qmax, out=(out, None, None))
     return dx, _sums_like(dscale, scale, x, order), _sums_like(dzero_point, zero_point, x, order)
@@ -201,6 +202,13 @@ def dense(x, order):
     """x itself where it lies in memory in this order without gaps, else a copy that does."""
     permuted = x.permute(order)
     return x if permuted.is_contiguous() else permuted.contiguous().permute(_inverse(order))
+
+
+def _new_like(x, order):
+    """An output like x, which is dense. New memory costs more than the computation: large pages, a third of that."""
+    y = torch.empty_like(x)
+    _core._use_large_pages(in_memory_order(y, order).reshape(-1).view(np.uint8))
+    return y
 
 
 def _inverse(order):
