@@ -15,6 +15,11 @@ from benchmarks.peers import ALL_THREADS
 
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 SHORT_ROWS, CHANNELS_LAST = (32, 160, 7, 7), (32, 56, 56, 144)
+LEARNABLE = {  # title -> the shape for so many elements, and the axis of the channels
+    "learnable, per tensor": (lambda n: (n,), None),
+    "learnable, per channel": (lambda n: (-(-n // 256), 256), 0),
+    "learnable, channels last": (lambda n: (-(-n // 144), 144), 1),
+}
 QUICK_SIZES, QUICK_ROUNDS, QUICK_CALLS = [1000, 4096], 3, 2
 QUICK_SHORT_ROWS, QUICK_CHANNELS_LAST = (2, 5, 7, 7), (2, 3, 4, 24)
 
@@ -89,6 +94,11 @@ def cells(chosen, functions):
         partial(sections.small_cell, target),
         partial(sections.rows_cell, "per channel, short rows", short, 1, target),
         partial(sections.rows_cell, "per channel, channels last", last, 3, target),
+    ]
+    found += [
+        partial(sections.learnable_cell, title, shape(n), axis, target, chosen.peers)
+        for title, (shape, axis) in LEARNABLE.items()
+        for n in chosen.sizes
     ]
     return found + [partial(sections.peers_cell, n, target, ALL_THREADS) for n in chosen.sizes] * chosen.peers
 

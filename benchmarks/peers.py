@@ -11,6 +11,8 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks.timing import TORCH_LEARNABLE
+
 GRID = 0.05, 0, -128, 127
 SCALE, ZERO_POINT, QMIN, QMAX = GRID
 ALL_THREADS = os.cpu_count() or 1
@@ -60,9 +62,9 @@ def numpy_formula(x, threads):
     return Peer("NumPy formula", threads, formula, nothing, tuple)
 
 
-def torch_results(pair):
-    """NumPy arrays of a pair of tensors."""
-    return pair[0].numpy(), pair[1].numpy()
+def torch_results(tensors):
+    """NumPy arrays of these tensors."""
+    return tuple(tensor.numpy() for tensor in tensors)
 
 
 def torch_eager(x, threads):
@@ -83,6 +85,20 @@ def torch_per_channel(x, threads, scale, zero_point, axis):
     call = partial(op, torch.from_numpy(x), *channels, axis, QMIN, QMAX)
     prepare = partial(torch.set_num_threads, threads)
     return Peer("PyTorch per-channel cachemask", threads, call, prepare, torch_results)
+
+
+def torch_learnable(x, threads, dy, scale, zero_point, axis):
+    """The gradients of x, scale and zero_point; axis is that of the channels, None for one scale."""
+    import torch
+
+    arrays = [torch.from_numpy(np.ascontiguousarray(each, np.float32)) for each in (dy, x, scale, zero_point)]
+    if axis is None:
+        op, axes = torch.ops.aten._fake_quantize_learnable_per_tensor_affine_backward, ()
+    else:
+        op, axes = torch.ops.aten._fake_quantize_learnable_per_channel_affine_backward, (axis,)
+    call = partial(op, *arrays, *axes, QMIN, QMAX, 1.0)
+    prepare = partial(torch.set_num_threads, threads)
+    return Peer(TORCH_LEARNABLE, threads, call, prepare, torch_results, "dx and sums")
 
 
 def torch_compiled(x, threads):
@@ -205,12 +221,16 @@ ADAPTERS = {
     "NumPy formula": numpy_formula,
     "PyTorch eager": torch_eager,
     "PyTorch eager per channel": torch_per_channel,
+    "PyTorch learnable": torch_learnable,
     "torch.compile": torch_compiled,
     "JAX": jax_jit,
     "numba": numba_loop,
     "ONNX Runtime": onnx_runtime,
     "OpenVINO": openvino_op,
 }
+
+
+OTHER_WORK = {"PyTorch eager per channel", "PyTorch learnable"}  # than that of fq.forward with one scale
 
 
 def build(name, x, threads, *channels):

@@ -2,6 +2,9 @@
 
 import json
 
+from benchmarks.timing import YARDSTICKS
+
+SPEEDS = {"copy": "speed / copyto", "add": "speed / add", "forward": "speed / forward", "torch": "speed / PyTorch"}
 TITLES = {"grid": "fq's functions", "peers": "fq.forward and its peers"}
 INTRODUCTION = """\
 Speed is relative to `np.copyto` of the same array (one thread; 1 is as fast as copying): the time of the copy over
@@ -36,9 +39,10 @@ def facts(result):
 
 def table(section, rows):
     """One section: a line per row."""
-    compared = any(row["relative_to_forward"] for row in rows) and section != "grid"
-    heads = ["elements", "type", "function", "gives", "target", "threads", "speed / copyto"]
-    heads += ["speed / forward"] * compared + ["G elements/s", "us, median", "us, min", "us, max"]
+    compared = [name for name in YARDSTICKS if any(row[f"relative_to_{name}"] for row in rows)]
+    heads = ["elements", "type", "function", "gives", "target", "threads"]
+    heads += [SPEEDS[name] for name in compared if section != "grid" or name == "copy"]
+    heads += ["G elements/s", "us, median", "us, min", "us, max"]
     columns = [name for name in heads if name != "gives" or section != "grid"]
     lines = [f"## {TITLES.get(section, section.capitalize())}", "", line(columns), line(["---"] * len(columns))]
     for row in rows:
@@ -54,7 +58,7 @@ def line(values):
 
 def texts(row):
     """The row as text, by the head of the column."""
-    forward = row["relative_to_forward"]
+    speeds = {head: row[f"relative_to_{name}"] for name, head in SPEEDS.items()}
     return {
         "elements": size_text(row["elements"]) if len(row["shape"]) == 1 else "x".join(map(str, row["shape"])),
         "type": row["type"],
@@ -62,8 +66,7 @@ def texts(row):
         "gives": row["gives"],
         "target": row["target"] or "",
         "threads": str(row["threads"]),
-        "speed / copyto": f"{row['relative_to_copy']:.3f}",
-        "speed / forward": f"{forward:.3f}" if forward else "",
+        **{head: f"{speed:.3f}" if speed else "" for head, speed in speeds.items()},
         "G elements/s": f"{row['giga_elements_per_s']:.3f}",
         "us, median": f"{row['median_us']:.4g}",
         "us, min": f"{row['min_us']:.4g}",

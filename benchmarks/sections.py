@@ -1,12 +1,13 @@
-"""What is measured: the grid of fq's functions, a small call, per-channel rows, and the peers of fq.forward."""
+"""What is measured: the grid of fq's functions, a small call, per-channel rows, learnable gradients, and the peers."""
 
+import math
 from functools import partial
 
 import numpy as np
 
 import fq
 from benchmarks import peers
-from benchmarks.timing import COPY, FORWARD, Candidate, Cell
+from benchmarks.timing import ADD, COPY, FORWARD, Candidate, Cell
 
 FUNCTIONS = ["fake_quantize", "forward", "backward", "backward_recompute", "forward_packed", "backward_packed"]
 TYPES = ["float16", "bfloat16", "float32", "float64"]
@@ -117,6 +118,24 @@ def rows_cell(title, shape, axis, target):
     return with_peers(Cell(title, "float32", x.shape, x.size, [copy_of(x), *candidates]), [theirs])
 
 
+def learnable_cell(title, shape, axis, target, with_torch):
+    """backward_learnable beside np.add of its two inputs: a scale for all, or one per channel along `axis`."""
+    x, dy, dx = normal(shape, np.float32, 1), normal(shape, np.float32, 2), touched(shape, np.float32)
+    channels = () if axis is None else (shape[axis],)
+    scale = np.linspace(0.04, 0.06, math.prod(channels), dtype=np.float32).reshape(channels)
+    zero_point = np.zeros(channels, np.int64)
+    along = () if axis is None else channels + (1,) * (len(shape) - 1 - axis)
+    qparams = scale.reshape(along), zero_point.reshape(along), QMIN, QMAX
+    call = partial(fq.backward_learnable, dy, x, *qparams, out=(dx, None, None))
+    candidates = [
+        copy_of(x),
+        Candidate(ADD, partial(np.add, dy, x, out=dx), gives="a sum"),
+        Candidate("fq.backward_learnable", call, partial(use, target, 1), target, 1, "dx and sums"),
+    ]
+    theirs = [peers.build("PyTorch learnable", x, 1, dy, scale, zero_point, axis)] if with_torch else []
+    return with_peers(Cell(title, "float32", x.shape, x.size, candidates), theirs)
+
+
 def peers_cell(size, target, all_threads):
     """fq.forward and its peers, each with one thread and with all."""
     x = normal((size,), np.float32, 1)
@@ -129,7 +148,7 @@ def peers_cell(size, target, all_threads):
         for name, each in ((FORWARD, call), ("fq.forward, allocating", allocating))
         for n in ours
     ]
-    theirs = [peers.build(name, x, n) for name in peers.ADAPTERS if "per channel" not in name for n in counts]
+    theirs = [peers.build(name, x, n) for name in peers.ADAPTERS if name not in peers.OTHER_WORK for n in counts]
     return with_peers(Cell("peers", "float32", x.shape, x.size, [copy_of(x), *candidates], pause=PAUSE), theirs)
 
 

@@ -8,6 +8,11 @@ from statistics import median
 
 COPY = "np.copyto"
 FORWARD = "fq.forward"
+ADD = "np.add"
+TORCH_LEARNABLE = "PyTorch learnable backward"
+
+# What speeds are relative to, where the cell has it.
+YARDSTICKS = {"copy": COPY, "add": ADD, "forward": FORWARD, "torch": TORCH_LEARNABLE}
 
 
 def nothing():
@@ -76,7 +81,7 @@ def interleave(candidates, rounds, calls, pause=0.0):
 
 
 def measure(cell, rounds=None, calls=None):
-    """A row per candidate of the cell; times in microseconds per call, speeds relative to np.copyto and fq.forward."""
+    """A row per candidate of the cell; times in microseconds per call, speeds relative to the yardsticks."""
     rounds, calls = rounds or rounds_of(cell.elements), calls or calls_of(cell.elements)
     samples = interleave(cell.candidates, rounds, calls, cell.pause)
     rows = [
@@ -98,15 +103,15 @@ def measure(cell, rounds=None, calls=None):
         for candidate, times in zip(cell.candidates, samples, strict=True)
     ]
     for row in rows:
-        forward = forward_beside(row, rows)
-        row["relative_to_copy"] = rows[0]["median_us"] / row["median_us"]
-        row["relative_to_forward"] = forward and forward["median_us"] / row["median_us"]
+        for name, function in YARDSTICKS.items():
+            found = beside(row, rows, function)
+            row[f"relative_to_{name}"] = found and found["median_us"] / row["median_us"]
         row["giga_elements_per_s"] = cell.elements / row["median_us"] / 1e3
     return rows
 
 
-def forward_beside(row, rows):
-    """The row of fq.forward with as many threads and the same target, else the first one, else None."""
-    forwards = [other for other in rows if other["function"] == FORWARD]
-    alike = [f for f in forwards if f["threads"] == row["threads"] and row["target"] in (None, f["target"])]
-    return next(iter(alike + forwards), None)
+def beside(row, rows, function):
+    """The row of that function with as many threads and the same target, else the first one, else None."""
+    found = [other for other in rows if other["function"] == function]
+    alike = [f for f in found if f["threads"] == row["threads"] and row["target"] in (None, f["target"])]
+    return next(iter(alike + found), None)

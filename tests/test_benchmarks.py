@@ -45,17 +45,20 @@ def test_every_cell_of_the_grid_is_reported(module, tmp_path, capsys):
     assert (tmp_path / "results.md").read_text().strip() == capsys.readouterr().out.strip()
 
 
-def test_speeds_are_relative_to_the_copy_and_the_forward_of_the_same_cell(module, tmp_path):
+def test_speeds_are_relative_to_the_yardsticks_of_the_same_cell(module, tmp_path):
     pytest.importorskip("matplotlib")
+    yardsticks = module("timing").YARDSTICKS
     assert main(module, "--quick", "--out", tmp_path) == 0
     result = json.loads((tmp_path / "results.json").read_text())
     for row in result["rows"]:
         cell = [r for r in result["rows"] if all(r[k] == row[k] for k in ("section", "type", "shape"))]
-        (copy,) = (r for r in cell if r["function"] == "np.copyto")
-        (forward,) = (r for r in cell if r["function"] == "fq.forward")
+        found = {name: [r for r in cell if r["function"] == function] for name, function in yardsticks.items()}
+        assert {name for name, rows in found.items() if rows} == (
+            {"copy", "add"} if "learnable" in row["section"] else {"copy", "forward"}
+        )
         assert 0 < row["min_us"] <= row["median_us"] <= row["max_us"]
-        assert row["relative_to_copy"] == copy["median_us"] / row["median_us"]
-        assert row["relative_to_forward"] == forward["median_us"] / row["median_us"]
+        for name, rows in found.items():
+            assert row[f"relative_to_{name}"] == (rows[0]["median_us"] / row["median_us"] if rows else None)
         assert row["giga_elements_per_s"] == pytest.approx(row["elements"] / row["median_us"] / 1000)
 
 
@@ -145,6 +148,20 @@ def test_the_peer_per_channel_does_the_same_work(module):
     (y, mask), _ = built(module, "PyTorch eager per channel", x, 1, scale, zero_point, 1)
     np.testing.assert_array_equal(y, expected_y)
     np.testing.assert_array_equal(mask, expected_mask)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_the_learnable_peer_does_the_same_work(module, axis):
+    x = away_from_ties((3, 200))
+    dy = np.random.default_rng(4).standard_normal(x.shape, np.float32)
+    channels = () if axis is None else (x.shape[axis],)
+    scale, zero_point = np.full(channels, 0.05, np.float32), np.zeros(channels, np.int64)
+    columns = [each.reshape(channels + (1,) * (axis == 0)) for each in (scale, zero_point)]
+    expected = fq.reciprocal.backward_learnable(dy, x, *columns, -128, 127)
+    results, _ = built(module, "PyTorch learnable", x, 1, dy, scale, zero_point, axis)
+    np.testing.assert_array_equal(results[0], expected[0])
+    for found, sums in zip(results[1:], expected[1:], strict=True):
+        np.testing.assert_allclose(found.ravel(), np.ravel(sums), rtol=1e-4, atol=1e-3)
 
 
 def test_a_peer_that_fails_is_a_line(module, monkeypatch):
