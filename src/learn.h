@@ -1,20 +1,32 @@
 /* The gradients of x, scale and zero_point in one pass: included by kernels.h for each element type.
  *
- * data: dx, the sums for scale, the sums for zero_point; dy, x. The sums, in float64, are added to what is there: one
- * of each for the ways of one scale, else one an element. Products and sums are rounded alike on every target. */
+ * data: dx, the sums for scale, the sums of dy where x was clamped; dy, x. The sums, in float64, are added to what is
+ * there: one of each for the ways of one scale, else one an element. They are rounded alike on every target. */
 enum { P(WIDE) = LANES / f64_LANES }; /* vectors of float64 that a vector widens to */
 
-/* dx of a vector; slope is that of y by scale, outside is dy where x was clamped and 0 elsewhere. */
+/* dx of a vector, and dy as it was; slope is that of y by scale. */
 static FQ_INLINE C(vec) E(learn_vector)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t count, E(levels) l,
-                                        fq_way way, C(vec) *slope, C(vec) *outside)
+                                        fq_way way, C(vec) *slope, unsigned *in_range)
 {
     const C(vec) d = E(load_some)(dy, count), q = E(quotient)(E(load_some)(x, count), l, way);
-    unsigned in_range;
-    const C(vec) c = E(level)(q, l, &in_range);
-    *slope = C(sub)(c, C(keep)(in_range, q));
-    *outside = C(keep)(~in_range, d);
-    E(store_some)(dx, E(pack)(C(mul)(d, C(keep)(in_range, C(set)(1)))), count, 0);
+    const C(vec) c = E(level)(q, l, in_range);
+    *slope = C(sub)(c, C(keep)(*in_range, q));
+    E(store_some)(dx, E(pack)(C(mul)(d, C(keep)(*in_range, C(set)(1)))), count, 0);
     return d;
+}
+
+/* Adds part k of a vector: d * slope to the sum for scale, and d where x was clamped to that for zero_point. A product
+ * of two float32 is exact in float64: there a fused sum is the same. */
+static FQ_INLINE void E(learn_part)(f64_vec *of_scale, f64_vec *outside, C(vec) d, C(vec) slope, unsigned in_range,
+                                    size_t k)
+{
+    const f64_vec wide = C(widen)(d, k), by = C(widen)(slope, k);
+#if FQ_HAS_FMA
+    *of_scale = P(WIDE) > 1 ? f64_fma(wide, by, *of_scale) : f64_add(*of_scale, f64_mul(wide, by));
+#else
+    *of_scale = f64_add(*of_scale, f64_mul(wide, by));
+#endif
+    *outside = f64_add(*outside, f64_keep(~in_range >> k * f64_LANES, wide));
 }
 
 typedef struct {
@@ -26,12 +38,12 @@ static FQ_INLINE void E(learn_some)(elem_t *dx, const elem_t *dy, const elem_t *
                                     E(sums) *sums)
 {
     for (size_t j = 0; j < n; j += LANES) {
-        C(vec) slope, outside;
-        const C(vec) d = E(learn_vector)(dx + j, dy + j, x + j, E(lanes_at)(j, n), l, way, &slope, &outside);
+        C(vec) slope;
+        unsigned in_range;
+        const C(vec) d = E(learn_vector)(dx + j, dy + j, x + j, E(lanes_at)(j, n), l, way, &slope, &in_range);
         for (size_t k = 0; k < P(WIDE); k++) {
-            f64_vec *scale = &sums->scale[j / f64_LANES + k], *out = &sums->outside[j / f64_LANES + k];
-            *scale = f64_add(*scale, f64_mul(C(widen)(d, k), C(widen)(slope, k)));
-            *out = f64_add(*out, C(widen)(outside, k));
+            const size_t at = j / f64_LANES + k;
+            E(learn_part)(&sums->scale[at], &sums->outside[at], d, slope, in_range, k);
         }
     }
 }
@@ -66,24 +78,25 @@ static FQ_INLINE void E(learn_of_all)(char *const *data, size_t n, const fq_para
     }
     E(learn_some)(dx + i, dy + i, x + i, n - i, l, way, &sums);
     *(double *)(void *)data[1] += E(total)(sums.scale);
-    *(double *)(void *)data[2] -= E(total)(sums.outside) * p->scale;
+    *(double *)(void *)data[2] += E(total)(sums.outside);
 }
 
 /* The sums are padded to whole vectors, as the levels are. */
 static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params *p, fq_way way)
 {
     elem_t *dx = (elem_t *)data[0];
-    double *of_scale = (double *)(void *)data[1], *of_zero_point = (double *)(void *)data[2];
+    double *of_scale = (double *)(void *)data[1], *outside = (double *)(void *)data[2];
     const elem_t *dy = (const elem_t *)data[3], *x = (const elem_t *)data[4];
     for (size_t i = 0; i < n; i += LANES) {
-        C(vec) slope, outside;
+        C(vec) slope;
+        unsigned in_range;
         const E(levels) l = E(levels_from)(p, i);
-        const C(vec) d = E(learn_vector)(dx + i, dy + i, x + i, E(lanes_at)(i, n), l, way, &slope, &outside);
+        const C(vec) d = E(learn_vector)(dx + i, dy + i, x + i, E(lanes_at)(i, n), l, way, &slope, &in_range);
         for (size_t k = 0; k < P(WIDE); k++) {
-            double *to = of_scale + i + k * f64_LANES, *zero = of_zero_point + i + k * f64_LANES;
-            const f64_vec product = f64_mul(C(widen)(d, k), C(widen)(slope, k));
-            f64_write(to, f64_add(f64_read(to, 0), product));
-            f64_write(zero, f64_sub(f64_read(zero, 0), f64_mul(C(widen)(outside, k), C(widen)(l.scale, k))));
+            const size_t at = i + k * f64_LANES;
+            f64_vec scale = f64_read(of_scale, at), out = f64_read(outside, at);
+            E(learn_part)(&scale, &out, d, slope, in_range, k);
+            f64_write(of_scale + at, scale), f64_write(outside + at, out);
         }
     }
 }

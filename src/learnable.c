@@ -59,7 +59,7 @@ typedef struct {
     fq_params params;
     fq_kernel *kernel;
     fq_room room;
-    double of_scale[FQ_CHUNK], of_zero_point[FQ_CHUNK];
+    double of_scale[FQ_CHUNK], outside[FQ_CHUNK];
     _Alignas(64) char buffer[3][FQ_CHUNK * FQ_WIDEST];
 } worker;
 
@@ -97,6 +97,14 @@ static item item_at(const plan *p, size_t index)
     return at;
 }
 
+static double scale_at(const worker *w, size_t i)
+{
+    if (!w->plan->each) {
+        return w->params.scale;
+    }
+    return w->plan->call->type == FQ_F64 ? w->room.each.f64.scale[i] : (double)w->room.each.f32.scale[i];
+}
+
 static void flush(worker *w)
 {
     const size_t sums = w->plan->each ? w->n : 1;
@@ -106,7 +114,8 @@ static void flush(worker *w)
     for (size_t i = 0; i < sums; i++) {
         key_sums *to = &w->sums[w->key + (ptrdiff_t)i * w->plan->inner->key];
         add(&to->scale, w->of_scale[i]);
-        add(&to->zero_point, w->of_zero_point[i]);
+        add(&to->zero_point, -(w->outside[i] * scale_at(w, i)));
+        w->of_scale[i] = w->outside[i] = 0;
     }
     w->waiting = 0;
 }
@@ -144,7 +153,7 @@ static void run_item(worker *w, const item *at)
     const fq_axis *inner = w->plan->inner;
     const size_t size = fq_size_of(w->plan->call->type);
     const int direct = w->plan->contiguous;
-    char *data[] = {at->dx, (char *)w->of_scale, (char *)w->of_zero_point, (char *)(uintptr_t)at->dy,
+    char *data[] = {at->dx, (char *)w->of_scale, (char *)w->outside, (char *)(uintptr_t)at->dy,
                     (char *)(uintptr_t)at->x};
     if (!direct) {
         data[0] = w->buffer[0], data[3] = w->buffer[1], data[4] = w->buffer[2];
@@ -169,11 +178,6 @@ static fq_status run_piece(const plan *p, size_t piece, worker *w)
         const fq_status status = prepare(w, &at, &p->bad[piece]);
         if (status != FQ_OK) {
             return status;
-        }
-        if (w->waiting == 0) {
-            const size_t bytes = p->each ? sizeof w->of_scale : sizeof w->of_scale[0];
-            memset(w->of_scale, 0, bytes);
-            memset(w->of_zero_point, 0, bytes);
         }
         w->key = at.key, w->n = at.n, w->waiting++;
         run_item(w, &at);
