@@ -10,8 +10,8 @@ static FQ_INLINE C(vec) E(learn_vector)(elem_t *dx, const elem_t *dy, const elem
 {
     const C(vec) d = E(load_some)(dy, count), q = E(quotient)(E(load_some)(x, count), l, way);
     const C(vec) c = E(level)(q, l, in_range);
-    *slope = C(sub)(c, C(keep)(*in_range, q));
-    E(store_some)(dx, E(pack)(C(mul)(d, C(keep)(*in_range, C(set)(1)))), count, 0);
+    *slope = C(sub_in)(*in_range, c, q);
+    E(store_some)(dx, E(pack)(C(mul_in)(*in_range, d)), count, 0);
     return d;
 }
 
@@ -26,7 +26,7 @@ static FQ_INLINE void E(learn_part)(f64_vec *of_scale, f64_vec *outside, C(vec) 
 #else
     *of_scale = f64_add(*of_scale, f64_mul(wide, by));
 #endif
-    *outside = f64_add(*outside, f64_keep(~in_range >> k * f64_LANES, wide));
+    *outside = f64_add_out(in_range, k, *outside, wide);
 }
 
 typedef struct {

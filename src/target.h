@@ -2,6 +2,7 @@
  *
  * The stub that includes this has opened its instruction set and included its simd_*.h. */
 #include "each.h"
+#include "lanes.h"
 #include "masks.h"
 
 #define ELEM f16
