@@ -40,7 +40,7 @@ typedef struct {
 /* How a call is cut: items, each a block of one row, in the order of blocks, then rows. */
 typedef struct {
     const fq_learnable_call *call;
-    const fq_axis *inner;
+    const fq_axis *outer, *inner; /* the last two */
     int each;       /* parameters or keys of their own along the innermost axis */
     int contiguous; /* along the innermost axis */
     size_t block, rows, items, pieces;
@@ -166,21 +166,35 @@ static void run_item(worker *w, const item *at)
     }
 }
 
-static fq_status run_piece(const plan *p, size_t piece, worker *w)
+/* The items that follow each other along the axis outside the innermost one. */
+static fq_status run_items(worker *w, item at, size_t items, fq_values *bad)
 {
-    const size_t from = p->items * piece / p->pieces, to = p->items * (piece + 1) / p->pieces;
-    *w = (worker){.plan = p, .sums = p->sums + piece * p->call->keys};
-    for (size_t i = from; i < to; i++) {
-        const item at = item_at(p, i);
+    const plan *p = w->plan;
+    for (; items > 0; items--, step(&at, p->outer, 1)) {
         if (w->waiting == (p->each ? FLUSH_AFTER : 1) || w->key != at.key || w->n != at.n) {
             flush(w);
         }
-        const fq_status status = prepare(w, &at, &p->bad[piece]);
+        const fq_status status = prepare(w, &at, bad);
         if (status != FQ_OK) {
             return status;
         }
         w->key = at.key, w->n = at.n, w->waiting++;
         run_item(w, &at);
+    }
+    return FQ_OK;
+}
+
+static fq_status run_piece(const plan *p, size_t piece, worker *w)
+{
+    const size_t to = p->items * (piece + 1) / p->pieces;
+    *w = (worker){.plan = p, .sums = p->sums + piece * p->call->keys};
+    for (size_t i = p->items * piece / p->pieces, items; i < to; i += items) {
+        const size_t left = p->outer->length - i % p->outer->length;
+        items = left < to - i ? left : to - i;
+        const fq_status status = run_items(w, item_at(p, i), items, &p->bad[piece]);
+        if (status != FQ_OK) {
+            return status;
+        }
     }
     flush(w);
     return FQ_OK;
@@ -201,7 +215,8 @@ static plan plan_of(const fq_learnable_call *c)
     static const fq_axis one_element = {.length = 1};
     const fq_axis *inner = c->axes > 0 ? &c->axis[c->axes - 1] : &one_element;
     const ptrdiff_t size = (ptrdiff_t)fq_size_of(c->type);
-    plan p = {.call = c, .inner = inner, .rows = 1};
+    const fq_axis *outer = c->axes > 1 ? &c->axis[c->axes - 2] : &one_element;
+    plan p = {.call = c, .outer = outer, .inner = inner, .rows = 1};
     p.each = inner->key != 0 && inner->length > 1;
     p.contiguous = inner->length == 1 || (inner->dx == size && inner->dy == size && inner->x == size);
     p.block = p.contiguous && !p.each ? BLOCK : FQ_CHUNK;
