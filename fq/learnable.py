@@ -113,13 +113,12 @@ def _backward(dy, x, qparams, out, reciprocal):
     shapes = x.shape, qparams[0].shape, qparams[1].shape
     given = (None, None, None) if out is None else out
     dx, dscale, dzero_point = _outputs(given, shapes, (x.dtype, computed, computed))
-    safe = dx if not any(_overlap_apart(dx, given) for given in (dy, x, *qparams)) else np.empty_like(dx)
+    unsafe = not dx.flags.aligned or any(_overlap_apart(dx, given) for given in (dy, x, *qparams))
+    safe = np.empty_like(dx) if unsafe else dx
     # A sum for every set of parameters, then those over which scale or zero_point is broadcast are added up.
-    keyed = np.broadcast_shapes((1,) * x.ndim, *(one.shape for one in qparams))
-    sums = np.zeros((2, *keyed))
+    sums = np.zeros((2, *np.broadcast(*qparams).shape))
     if x.size > 0:
-        spread = [np.broadcast_to(one, x.shape) for one in (*qparams, sums[0])]
-        _core._learnable(reciprocal, safe, dy, x, *spread, sums)
+        _core._learnable(reciprocal, safe, dy, x, *qparams, sums[0, ...], sums)
     if safe is not dx:
         np.copyto(dx, safe)
     with np.errstate(all="ignore"):
@@ -131,9 +130,15 @@ def _backward(dy, x, qparams, out, reciprocal):
 
 def _elements(name, given):
     array = np.asarray(given)
-    if array.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
+    if array.dtype.type.__name__ not in ("float16", "bfloat16", "float32", "float64"):
         raise TypeError(f"{name} must be {_TYPES}, got {array.dtype}")
-    return np.require(array, array.dtype.newbyteorder("="), "A")
+    return _readable(array, array.dtype.newbyteorder("="))
+
+
+def _readable(array, dtype):
+    """The array as C reads it: of this type, in the machine's byte order, and aligned."""
+    array = array.astype(dtype, copy=False)
+    return array if array.flags.aligned else array.copy()
 
 
 def _parameters(qparams, shape, computed):
@@ -147,7 +152,7 @@ def _parameters(qparams, shape, computed):
         if not broadcasts_into(array.shape, shape):
             raise ValueError(f"{name} must broadcast into x of shape {shape}, got shape {array.shape}")
         with np.errstate(all="ignore"):
-            arrays.append(np.require(array.astype(dtype, copy=False), requirements="A"))
+            arrays.append(_readable(array, dtype))
     return arrays
 
 
@@ -173,16 +178,15 @@ def _outputs(out, shapes, dtypes):
 
 def _overlap_apart(one, other):
     """Whether two arrays share memory otherwise than element for element."""
-    same = (
+    return np.may_share_memory(one, other) and not (
         one.__array_interface__["data"] == other.__array_interface__["data"]
         and one.strides == other.strides
         and one.shape == other.shape
     )
-    return not one.flags.aligned or (not same and np.may_share_memory(one, other))
 
 
 def _store(to, sums):
     """The sums over the axes along which `to` is broadcast."""
     lengths = (1,) * (sums.ndim - to.ndim) + to.shape
     axes = tuple(axis for axis in range(sums.ndim) if lengths[axis] == 1 != sums.shape[axis])
-    to[...] = sums.sum(axes, keepdims=True).reshape(to.shape)
+    to[...] = (sums.sum(axes) if axes else sums).reshape(to.shape)

@@ -13,11 +13,13 @@
 
 enum { DX, DY, X, SCALE, ZERO_POINT, QMIN, QMAX, KEYS, ARRAYS };
 
+/* The a-th axis of x, along which the others are broadcast. */
 static fq_axis axis_of(PyArrayObject *const *arrays, int a)
 {
     ptrdiff_t step[ARRAYS];
     for (int k = 0; k < ARRAYS; k++) {
-        step[k] = PyArray_STRIDE(arrays[k], a);
+        const int own = a + PyArray_NDIM(arrays[k]) - PyArray_NDIM(arrays[X]);
+        step[k] = own < 0 || PyArray_DIM(arrays[k], own) == 1 ? 0 : PyArray_STRIDE(arrays[k], own);
     }
     return (fq_axis){(size_t)PyArray_DIM(arrays[X], a), step[DX],         step[DY],   step[X],
                      step[SCALE],                       step[ZERO_POINT], step[QMIN], step[QMAX],
