@@ -37,6 +37,12 @@ typedef struct {
     exact_sum scale, zero_point;
 } key_sums;
 
+/* The sums of a piece: of the keys that it may meet. */
+typedef struct {
+    size_t first, keys;
+    key_sums *sums;
+} part;
+
 /* How a call is cut: items, each a block of one row, in the order of blocks, then rows. */
 typedef struct {
     const fq_learnable_call *call;
@@ -44,15 +50,17 @@ typedef struct {
     int each;       /* parameters or keys of their own along the innermost axis */
     int contiguous; /* along the innermost axis */
     size_t block, rows, items, pieces;
-    key_sums *sums; /* of the pieces, one after the other */
+    part part[MOST_PIECES];
     fq_status *status;
     fq_values *bad;
 } plan;
 
+static size_t first_item(const plan *p, size_t piece) { return p->items * piece / p->pieces; }
+
 /* What a piece carries from one item to the next. */
 typedef struct {
     const plan *plan;
-    key_sums *sums;
+    const part *part;
     ptrdiff_t key; /* of the sums that wait */
     size_t n, waiting;
     fq_given given; /* of the parameters that are ready */
@@ -112,7 +120,7 @@ static void flush(worker *w)
         return;
     }
     for (size_t i = 0; i < sums; i++) {
-        key_sums *to = &w->sums[w->key + (ptrdiff_t)i * w->plan->inner->key];
+        key_sums *to = &w->part->sums[w->key + (ptrdiff_t)i * w->plan->inner->key - (ptrdiff_t)w->part->first];
         add(&to->scale, w->of_scale[i]);
         add(&to->zero_point, -(w->outside[i] * scale_at(w, i)));
         w->of_scale[i] = w->outside[i] = 0;
@@ -186,9 +194,9 @@ static fq_status run_items(worker *w, item at, size_t items, fq_values *bad)
 
 static fq_status run_piece(const plan *p, size_t piece, worker *w)
 {
-    const size_t to = p->items * (piece + 1) / p->pieces;
-    *w = (worker){.plan = p, .sums = p->sums + piece * p->call->keys};
-    for (size_t i = p->items * piece / p->pieces, items; i < to; i += items) {
+    const size_t to = first_item(p, piece + 1);
+    *w = (worker){.plan = p, .part = &p->part[piece]};
+    for (size_t i = first_item(p, piece), items; i < to; i += items) {
         const size_t left = p->outer->length - i % p->outer->length;
         items = left < to - i ? left : to - i;
         const fq_status status = run_items(w, item_at(p, i), items, &p->bad[piece]);
@@ -230,19 +238,53 @@ static plan plan_of(const fq_learnable_call *c)
         p.pieces--;
     }
     p.pieces = p.pieces > 0 ? p.pieces : 1;
-    p.pieces = p.pieces < p.items || p.items == 0 ? p.pieces : p.items;
+    p.pieces = p.pieces < p.items ? p.pieces : p.items;
     return p;
+}
+
+/* The outermost steps that a piece goes through, unless it goes on to another block, tell its keys. */
+static part part_of(const plan *p, size_t piece)
+{
+    const fq_learnable_call *c = p->call;
+    const size_t from = first_item(p, piece), last = first_item(p, piece + 1) - 1;
+    part all = {0, c->keys, NULL};
+    if (c->axes > 1 && from / p->rows == last / p->rows) {
+        const size_t rows = p->rows / c->axis[0].length, key = (size_t)c->axis[0].key;
+        const size_t left = c->axis[0].length - 1 - last % p->rows / rows;
+        all.first = from % p->rows / rows * key;
+        all.keys -= all.first + left * key;
+    }
+    return all;
+}
+
+/* Makes room for the sums of all pieces; whoever calls frees that of the first. */
+static fq_status make_parts(plan *p)
+{
+    size_t sums = 1;
+    for (size_t piece = 0; piece < p->pieces; piece++) {
+        p->part[piece] = part_of(p, piece);
+        sums += p->part[piece].keys;
+    }
+    key_sums *room = p->part[0].sums = calloc(sums, sizeof *room);
+    for (size_t piece = 0; room != NULL && piece < p->pieces; piece++) {
+        p->part[piece].sums = room;
+        room += p->part[piece].keys;
+    }
+    return p->part[0].sums != NULL ? FQ_OK : FQ_NO_MEMORY;
 }
 
 static void merge(const plan *p)
 {
     const fq_learnable_call *c = p->call;
     for (size_t key = 0; key < c->keys; key++) {
-        key_sums all = p->sums[key];
-        for (size_t piece = 1; piece < p->pieces; piece++) {
-            const key_sums *one = &p->sums[piece * c->keys + key];
-            add(&all.scale, one->scale.sum), all.scale.lost += one->scale.lost;
-            add(&all.zero_point, one->zero_point.sum), all.zero_point.lost += one->zero_point.lost;
+        key_sums all = {{0, 0}, {0, 0}};
+        for (size_t piece = 0; piece < p->pieces; piece++) {
+            const part *from = &p->part[piece];
+            if (key - from->first < from->keys) {
+                const key_sums *one = &from->sums[key - from->first];
+                add(&all.scale, one->scale.sum), all.scale.lost += one->scale.lost;
+                add(&all.zero_point, one->zero_point.sum), all.zero_point.lost += one->zero_point.lost;
+            }
         }
         c->of_scale[key] = total(&all.scale);
         c->of_zero_point[key] = total(&all.zero_point);
@@ -274,8 +316,7 @@ fq_status fq_learnable(const fq_learnable_call *call, fq_values *bad)
     fq_values refused[MOST_PIECES];
     plan p = plan_of(call);
     p.status = status, p.bad = refused;
-    p.sums = calloc(p.pieces * call->keys + 1, sizeof *p.sums);
-    if (p.sums == NULL) {
+    if (make_parts(&p) != FQ_OK) {
         return FQ_NO_MEMORY;
     }
     const fq_fpflags flags = fq_fpflags_save();
@@ -288,6 +329,6 @@ fq_status fq_learnable(const fq_learnable_call *call, fq_values *bad)
         merge(&p);
     }
     fq_fpflags_restore(flags);
-    free(p.sums);
+    free(p.part[0].sums);
     return result;
 }
