@@ -67,8 +67,9 @@ typedef struct {
     fq_params params;
     fq_kernel *kernel;
     fq_room room;
-    double of_scale[FQ_CHUNK], outside[FQ_CHUNK];
-    _Alignas(64) char buffer[3][FQ_CHUNK * FQ_WIDEST];
+    _Alignas(CACHE_LINE) double of_scale[FQ_CHUNK];
+    _Alignas(CACHE_LINE) double outside[FQ_CHUNK];
+    _Alignas(CACHE_LINE) char buffer[3][FQ_CHUNK * FQ_WIDEST];
 } worker;
 
 /* An item's first element. */

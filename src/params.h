@@ -35,10 +35,10 @@ void fq_describe_refused(char *text, size_t size, fq_status status, const fq_val
 /* Room for the parameters of a chunk: as given, where they do not lie without gaps, and made ready. What is the same
  * for all elements is filled in by the first chunk alone. Starts as {.filled = 0}, the rest as it is. */
 typedef struct {
+    _Alignas(CACHE_LINE) fq_each each;
     int filled;
     double scale[FQ_CHUNK];
     int64_t zero_point[FQ_CHUNK], qmin[FQ_CHUNK], qmax[FQ_CHUNK];
-    fq_each each;
 } fq_room;
 
 /* What a call computes with: in float64 or float32, by x / scale or by x * (1 / scale). */
