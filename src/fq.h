@@ -8,6 +8,7 @@
 enum {
     FQ_BLOCK = 64,      /* elements that one mask word covers */
     CACHE_LINE = 64,    /* bytes */
+    FQ_AHEAD = 2048,    /* bytes that a prefetch looks ahead */
     FQ_SUMS = 16,       /* sums side by side in a learnable backward, whatever the width of a vector */
     FQ_ALIGN_FROM = 512 /* elements from which a call begins its stores at a cache line */
 };

@@ -8,6 +8,7 @@ enum { P(WIDE) = LANES / f64_LANES }; /* vectors of float64 that a vector widens
 static FQ_INLINE C(vec) E(learn_vector)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t count, E(levels) l,
                                         fq_way way, C(vec) *slope, unsigned *in_range)
 {
+    prefetch_to_read(dy), prefetch_to_read(x), prefetch_to_write(dx);
     const C(vec) d = E(load_some)(dy, count), q = E(quotient)(E(load_some)(x, count), l, way);
     const C(vec) c = E(level)(q, l, in_range);
     *slope = C(sub_in)(*in_range, c, q);

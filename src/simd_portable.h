@@ -25,6 +25,9 @@
 #define FQ_LANES_LOOP
 #endif
 
+static FQ_INLINE void prefetch_to_read(const void *of) { (void)of; }
+static FQ_INLINE void prefetch_to_write(const void *of) { (void)of; }
+
 /* A mask of 64 lanes: a byte for each, 0 or 1. */
 typedef struct {
     uint8_t lane[FQ_BLOCK];

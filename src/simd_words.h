@@ -8,6 +8,11 @@
 #define FQ_INLINE inline __attribute__((always_inline))
 #define FQ_LANES_LOOP
 
+/* Asks for the memory that a loop comes to later. It may lie outside of the array: nothing is read of it. */
+static FQ_INLINE const void *ahead(const void *of) { return (const void *)((uintptr_t)of + FQ_AHEAD); }
+static FQ_INLINE void prefetch_to_read(const void *of) { __builtin_prefetch(ahead(of), 0); }
+static FQ_INLINE void prefetch_to_write(const void *of) { __builtin_prefetch(ahead(of), 1); }
+
 #ifndef FQ_OWN_MASK64
 typedef uint64_t mask64;
 
