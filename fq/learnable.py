@@ -37,11 +37,11 @@ def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, out=None):
     Returns
     -------
     dx : ndarray
-        Of the shape and type of x; bit for bit that of `fq.backward_recompute`.
+        Of the shape, type and memory order of x; bit for bit that of `fq.backward_recompute`.
     dscale, dzero_point : ndarray or scalar
         Of the shapes of scale and zero_point; float32, or float64 for float64 x. Summed in float64, in an order
-        that depends on the shapes alone: the same bits for any number of threads. 0 for an empty x. The quotient
-        x / scale is that of the forward; a NaN in x makes dscale NaN.
+        that depends on the shapes and on the order of the axes in memory alone: the same bits for any number of
+        threads. 0 for an empty x. The quotient x / scale is that of the forward; a NaN in x makes dscale NaN.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def _backward(dy, x, qparams, out, reciprocal):
     qparams = _parameters(qparams, x.shape, computed)
     shapes = x.shape, qparams[0].shape, qparams[1].shape
     given = (None, None, None) if out is None else out
-    dx, dscale, dzero_point = _outputs(given, shapes, (x.dtype, computed, computed))
+    dx, dscale, dzero_point = _outputs(given, shapes, (x.dtype, computed, computed), x)
     unsafe = not dx.flags.aligned or any(_overlap_apart(dx, given) for given in (dy, x, *qparams))
     safe = np.empty_like(dx) if unsafe else dx
     # A sum for every set of parameters, then those over which scale or zero_point is broadcast are added up.
@@ -161,13 +161,13 @@ def broadcasts_into(shape, into):
     return len(shape) <= len(into) and all(a in (1, b) for a, b in zip(shape[::-1], into[::-1], strict=False))
 
 
-def _outputs(out, shapes, dtypes):
+def _outputs(out, shapes, dtypes, x):
     if not isinstance(out, tuple) or len(out) != 3:
         raise TypeError("out must be a tuple of three arrays or None: dx, dscale, dzero_point")
     results = []
     for name, one, shape, dtype in zip(("dx", "dscale", "dzero_point"), out, shapes, dtypes, strict=True):
         if one is None:
-            one = np.empty(shape, dtype)
+            one = np.empty_like(x) if name == "dx" else np.empty(shape, dtype)
         if not isinstance(one, np.ndarray) or one.dtype != dtype or not one.dtype.isnative:
             raise TypeError(f"out for {name} must be an array of {dtype}, got {getattr(one, 'dtype', type(one))}")
         if one.shape != shape or not one.flags.writeable:

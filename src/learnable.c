@@ -300,19 +300,38 @@ static int continues(const fq_axis *outer, const fq_axis *inner)
            outer->qmin == n * inner->qmin && outer->qmax == n * inner->qmax && outer->key == n * inner->key;
 }
 
+static size_t distance(ptrdiff_t step) { return step < 0 ? 0 - (size_t)step : (size_t)step; }
+
 void fq_learnable_add_axis(fq_learnable_call *call, fq_axis axis)
 {
     if (axis.length == 1) {
         return;
     }
-    if (call->axes > 0 && continues(&call->axis[call->axes - 1], &axis)) {
-        axis.length *= call->axis[--call->axes].length;
+    fq_axis *at = &call->axis[call->axes++];
+    /* An axis along which x is broadcast stays where it is, and what comes later inside of it. */
+    for (; at > call->axis && at[-1].x != 0 && distance(at[-1].x) < distance(axis.x); at--) {
+        *at = at[-1];
     }
-    call->axis[call->axes++] = axis;
+    *at = axis;
 }
 
-fq_status fq_learnable(const fq_learnable_call *call, fq_values *bad)
+/* Makes one axis of those that go on with each other in every array. */
+static void join_axes(fq_learnable_call *call)
 {
+    int axes = 0;
+    for (int a = 0; a < call->axes; a++) {
+        fq_axis axis = call->axis[a];
+        if (axes > 0 && continues(&call->axis[axes - 1], &axis)) {
+            axis.length *= call->axis[--axes].length;
+        }
+        call->axis[axes++] = axis;
+    }
+    call->axes = axes;
+}
+
+fq_status fq_learnable(fq_learnable_call *call, fq_values *bad)
+{
+    join_axes(call);
     fq_status status[MOST_PIECES] = {FQ_OK}, result = FQ_OK;
     fq_values refused[MOST_PIECES];
     plan p = plan_of(call);

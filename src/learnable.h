@@ -23,10 +23,11 @@ typedef struct {
     double *of_scale, *of_zero_point; /* the sums, one a key */
 } fq_learnable_call;
 
-/* Adds an axis inside of those that the call has: it joins the last one where it goes on with it in every array. */
+/* Adds an axis inside of those that the call has, but outside of those along which x lies closer together. */
 void fq_learnable_add_axis(fq_learnable_call *call, fq_axis axis);
 
-/* The same sums for any number of threads. On an error *bad holds the values refused, and the sums are not made. */
-fq_status fq_learnable(const fq_learnable_call *call, fq_values *bad);
+/* The same sums for any number of threads, and for the same order of x in memory, whatever the order of its axes. On an
+ * error *bad holds the values refused, and the sums are not made. */
+fq_status fq_learnable(fq_learnable_call *call, fq_values *bad);
 
 #endif

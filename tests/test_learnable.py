@@ -112,6 +112,20 @@ def test_any_strides(target, view):
     assert found[1] == expected[1]
 
 
+@pytest.mark.parametrize("axes", [(1, 2, 3, 0), (0, 3, 1, 2), (3, 2, 1, 0)], ids=str)
+@pytest.mark.parametrize("of_scale", [(), (9, 1, 1, 1), (1, 8, 1, 1), (7,), (9, 8, 1, 7)], ids=str)
+def test_the_order_of_the_axes_in_memory_decides(target, axes, of_scale):
+    dy, x, *qparams = case((9, 8, 40, 7), of_scale, of_scale, np.float64)
+    expected = fq.backward_learnable(dy, x, *qparams)
+    padded = [np.reshape(one, (1,) * (4 - np.ndim(one)) + np.shape(one)) for one in qparams[:2]]
+    views = [one.transpose(axes) for one in (dy, x, *padded)]
+    found = fq.backward_learnable(*views, *qparams[2:])
+    assert found[0].strides == views[1].strides
+    assert_same(np.ascontiguousarray(found[0]), np.ascontiguousarray(expected[0].transpose(axes)))
+    for sums, before, given in zip(found[1:], expected[1:], views[2:], strict=True):
+        assert_same(sums, np.reshape(before, padded[0].shape).transpose(axes).reshape(given.shape))
+
+
 def test_byte_swapped_and_misaligned_input():
     dy, x, *qparams = case((100,), (), (), np.float32)
     expected = fq.backward_learnable(dy, x, *qparams)
