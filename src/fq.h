@@ -8,7 +8,6 @@
 enum {
     FQ_BLOCK = 64,      /* elements that one mask word covers */
     CACHE_LINE = 64,    /* bytes */
-    FQ_AHEAD = 2048,    /* bytes that a prefetch looks ahead */
     FQ_SUMS = 16,       /* sums side by side in a learnable backward, whatever the width of a vector */
     FQ_ALIGN_FROM = 512 /* elements from which a call begins its stores at a cache line */
 };
@@ -44,7 +43,8 @@ typedef struct {
     double scale, inv; /* inv = 1 / scale, rounded to the type computed in */
     double lo, hi;     /* qmin - zero_point and qmax - zero_point */
     const void *scales, *invs, *los, *his; /* the same, an element each: float, or double for float64 */
-    int stream; /* store y or dx past the cache */
+    int stream;      /* store y or dx past the cache */
+    ptrdiff_t ahead; /* bytes from what a learnable backward works on to what it should fetch */
 } fq_params;
 
 /* data: the outputs, then the inputs, in the order of fq_op. */

@@ -6,9 +6,9 @@ enum { P(WIDE) = LANES / f64_LANES }; /* vectors of float64 that a vector widens
 
 /* dx of a vector, and dy as it was; slope is that of y by scale. */
 static FQ_INLINE C(vec) E(learn_vector)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t count, E(levels) l,
-                                        fq_way way, C(vec) *slope, unsigned *in_range)
+                                        fq_way way, ptrdiff_t ahead, C(vec) *slope, unsigned *in_range)
 {
-    prefetch_to_read(dy), prefetch_to_read(x), prefetch_to_write(dx);
+    prefetch_to_read(dy, ahead), prefetch_to_read(x, ahead), prefetch_to_write(dx, ahead);
     const C(vec) d = E(load_some)(dy, count), q = E(quotient)(E(load_some)(x, count), l, way);
     const C(vec) c = E(level)(q, l, in_range);
     *slope = C(sub_in)(*in_range, c, q);
@@ -36,12 +36,12 @@ typedef struct {
 
 /* n <= FQ_SUMS elements, each added to the sum of its place. What a vector lacks is loaded as 0 and adds 0. */
 static FQ_INLINE void E(learn_some)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t n, E(levels) l, fq_way way,
-                                    E(sums) *sums)
+                                    ptrdiff_t ahead, E(sums) *sums)
 {
     for (size_t j = 0; j < n; j += LANES) {
         C(vec) slope;
         unsigned in_range;
-        const C(vec) d = E(learn_vector)(dx + j, dy + j, x + j, E(lanes_at)(j, n), l, way, &slope, &in_range);
+        const C(vec) d = E(learn_vector)(dx + j, dy + j, x + j, E(lanes_at)(j, n), l, way, ahead, &slope, &in_range);
         for (size_t k = 0; k < P(WIDE); k++) {
             const size_t at = j / f64_LANES + k;
             E(learn_part)(&sums->scale[at], &sums->outside[at], d, slope, in_range, k);
@@ -75,9 +75,9 @@ static FQ_INLINE void E(learn_of_all)(char *const *data, size_t n, const fq_para
         sums.scale[k] = sums.outside[k] = f64_set(0);
     }
     for (; n - i >= FQ_SUMS; i += FQ_SUMS) {
-        E(learn_some)(dx + i, dy + i, x + i, FQ_SUMS, l, way, &sums);
+        E(learn_some)(dx + i, dy + i, x + i, FQ_SUMS, l, way, p->ahead, &sums);
     }
-    E(learn_some)(dx + i, dy + i, x + i, n - i, l, way, &sums);
+    E(learn_some)(dx + i, dy + i, x + i, n - i, l, way, p->ahead, &sums);
     *(double *)(void *)data[1] += E(total)(sums.scale);
     *(double *)(void *)data[2] += E(total)(sums.outside);
 }
@@ -92,7 +92,7 @@ static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params
         C(vec) slope;
         unsigned in_range;
         const E(levels) l = E(levels_from)(p, i);
-        const C(vec) d = E(learn_vector)(dx + i, dy + i, x + i, E(lanes_at)(i, n), l, way, &slope, &in_range);
+        const C(vec) d = E(learn_vector)(dx + i, dy + i, x + i, E(lanes_at)(i, n), l, way, p->ahead, &slope, &in_range);
         for (size_t k = 0; k < P(WIDE); k++) {
             const size_t at = i + k * f64_LANES;
             f64_vec scale = f64_read(of_scale, at), out = f64_read(outside, at);

@@ -14,6 +14,7 @@ enum {
     BLOCK = 4096,       /* elements of a row that are summed before they are added to the sum of their key */
     FLUSH_AFTER = 1024, /* rows likewise, where each column has a key */
     MOST_PIECES = 16,
+    AHEAD = 2048, /* bytes to fetch ahead */
     PIECE_FROM = 32 * 1024,       /* elements from which a piece gains */
     MOST_PARTIAL_SUMS = 256 * 1024 /* of all pieces together */
 };
@@ -50,6 +51,7 @@ typedef struct {
     int each;       /* parameters or keys of their own along the innermost axis */
     int contiguous; /* along the innermost axis */
     size_t block, rows, items, pieces;
+    ptrdiff_t ahead;
     part part[MOST_PIECES];
     fq_status *status;
     fq_values *bad;
@@ -152,6 +154,7 @@ static fq_status prepare(worker *w, const item *at, fq_values *bad)
     else {
         status = fq_params_of_all(&w->params, &way, &at->given, arithmetic, bad);
     }
+    w->params.ahead = w->plan->ahead;
     w->kernel = kernels[way];
     w->given = at->given;
     return status;
@@ -229,6 +232,8 @@ static plan plan_of(const fq_learnable_call *c)
     p.each = inner->key != 0 && inner->length > 1;
     p.contiguous = inner->length == 1 || (inner->dx == size && inner->dy == size && inner->x == size);
     p.block = p.contiguous && !p.each ? BLOCK : FQ_CHUNK;
+    /* Where a row is cut into blocks of columns, what comes next is the same block of the next row. */
+    p.ahead = p.each && inner->length > p.block ? outer->x : AHEAD;
     for (int a = 0; a < c->axes - 1; a++) {
         p.rows *= c->axis[a].length;
     }

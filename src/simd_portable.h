@@ -25,8 +25,8 @@
 #define FQ_LANES_LOOP
 #endif
 
-static FQ_INLINE void prefetch_to_read(const void *of) { (void)of; }
-static FQ_INLINE void prefetch_to_write(const void *of) { (void)of; }
+static FQ_INLINE void prefetch_to_read(const void *from, ptrdiff_t by) { (void)from, (void)by; }
+static FQ_INLINE void prefetch_to_write(const void *from, ptrdiff_t by) { (void)from, (void)by; }
 
 /* A mask of 64 lanes: a byte for each, 0 or 1. */
 typedef struct {

@@ -8,10 +8,10 @@
 #define FQ_INLINE inline __attribute__((always_inline))
 #define FQ_LANES_LOOP
 
-/* Asks for the memory that a loop comes to later. It may lie outside of the array: nothing is read of it. */
-static FQ_INLINE const void *ahead(const void *of) { return (const void *)((uintptr_t)of + FQ_AHEAD); }
-static FQ_INLINE void prefetch_to_read(const void *of) { __builtin_prefetch(ahead(of), 0); }
-static FQ_INLINE void prefetch_to_write(const void *of) { __builtin_prefetch(ahead(of), 1); }
+/* Asks for memory that a loop comes to later. It may lie outside of the array: nothing is read of it. */
+static FQ_INLINE const void *moved(const void *from, ptrdiff_t by) { return (const void *)((uintptr_t)from + (uintptr_t)by); }
+static FQ_INLINE void prefetch_to_read(const void *from, ptrdiff_t by) { __builtin_prefetch(moved(from, by), 0); }
+static FQ_INLINE void prefetch_to_write(const void *from, ptrdiff_t by) { __builtin_prefetch(moved(from, by), 1); }
 
 #ifndef FQ_OWN_MASK64
 typedef uint64_t mask64;
