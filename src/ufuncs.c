@@ -424,7 +424,8 @@ static PyObject *make_ufuncs(int reciprocal)
 int fq_add_ufuncs(PyObject *module)
 {
     static const char *const attributes[ARITHMETICS] = {"divide", "reciprocal"};
-    if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0 || find_dtypes() < 0) {
+    /* Not by their macros, which print the error and raise another in its place. */
+    if (_import_array() < 0 || _import_umath() < 0 || find_dtypes() < 0) {
         return -1;
     }
     for (int reciprocal = 0; reciprocal < ARITHMETICS; reciprocal++) {
