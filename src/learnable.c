@@ -13,8 +13,8 @@
 enum {
     BLOCK = 4096,       /* elements of a row that are summed before they are added to the sum of their key */
     FLUSH_AFTER = 1024, /* rows likewise, where each column has a key */
+    AHEAD = 2048,       /* bytes to fetch ahead */
     MOST_PIECES = 16,
-    AHEAD = 2048, /* bytes to fetch ahead */
     PIECE_FROM = 32 * 1024,       /* elements from which a piece gains */
     MOST_PARTIAL_SUMS = 256 * 1024 /* of all pieces together */
 };

@@ -9,7 +9,10 @@
 #define FQ_LANES_LOOP
 
 /* Asks for memory that a loop comes to later. It may lie outside of the array: nothing is read of it. */
-static FQ_INLINE const void *moved(const void *from, ptrdiff_t by) { return (const void *)((uintptr_t)from + (uintptr_t)by); }
+static FQ_INLINE const void *moved(const void *from, ptrdiff_t by)
+{
+    return (const void *)((uintptr_t)from + (uintptr_t)by);
+}
 static FQ_INLINE void prefetch_to_read(const void *from, ptrdiff_t by) { __builtin_prefetch(moved(from, by), 0); }
 static FQ_INLINE void prefetch_to_write(const void *from, ptrdiff_t by) { __builtin_prefetch(moved(from, by), 1); }
 

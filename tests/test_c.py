@@ -13,7 +13,7 @@ TESTS = Path(__file__).resolve().parent
 SOURCES = TESTS.parent / "src"
 PROGRAMS = ["kernel_test", "exhaustive", "division"]
 LAYERS = ["dispatch", "cpu", "params", "target_portable", "target_avx2", "target_avx512", "target_neon"]
-OTHERS = ["loops", "threads", "cache"]  # for the disassembly alone
+OTHERS = ["loops", "learnable", "threads", "cache"]  # for the disassembly alone
 FLAGS = "-std=c11 -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -fvisibility=hidden"
 WARNINGS = "-Wall -Wextra -Wshadow -Wconversion -Werror"
 CROSS = "aarch64-linux-gnu-"
@@ -113,10 +113,11 @@ def functions(objdump, path):
 
 
 def kernels(objdump, path):
-    """The disassembly of all 4 * (4 * 5 + 2) kernels of a target; the compiler may merge equal ones."""
-    name = r"(fake_quantize|forward|forward_packed|recompute|backward|backward_packed)(_FQ_\w+)?_(b?f16|f32|f64)"
+    """The disassembly of all 4 * (5 * 5 + 2) kernels of a target; the compiler may merge equal ones."""
+    ops = "fake_quantize|forward|forward_packed|recompute|learnable|backward|backward_packed"
+    name = rf"({ops})(_FQ_\w+)?_(b?f16|f32|f64)"
     found = {name_: code for name_, code in functions(objdump, path).items() if re.fullmatch(name, name_)}
-    assert len(found) >= 80
+    assert len(found) >= 100
     return found
 
 
@@ -146,7 +147,7 @@ def test_every_neon_kernel_uses_vector_registers(neon):
     vector = re.compile(r"\bv\d+\.(4s|2d)")
     assert [name for name, text in code.items() if not vector.search(text)] == []
     fast = [name for name in code if "_FQ_DIVIDE_FAST_" in name]
-    assert len(fast) == 16
+    assert len(fast) == 20
     for instruction in "fmla", "fmls":
         pattern = re.compile(rf"\b{instruction}\b.*\.(4s|2d)")
         assert [name for name in fast if not pattern.search(code[name])] == []

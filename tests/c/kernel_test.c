@@ -4,6 +4,8 @@
 #include "params.h"
 #include "testing.h"
 
+/* A learnable backward is one op more: its inputs are dy and x, its sums stand in for a mask. */
+enum { LEARNABLE = FQ_OPS, OPS };
 enum { GUARD = 64, GUARD_BYTE = 0xcb, POOL = 64 * 1024, MOST_TARGETS = 4 };
 
 typedef struct {
@@ -29,14 +31,14 @@ static const settings all_settings[] = {
 };
 
 static const char *const type_names[FQ_TYPES] = {"float16", "bfloat16", "float32", "float64"};
-static const char *const op_names[FQ_OPS] = {"fake_quantize",      "forward",        "backward",
-                                             "backward_recompute", "forward_packed", "backward_packed"};
+static const char *const op_names[OPS] = {"fake_quantize",  "forward",         "backward", "backward_recompute",
+                                          "forward_packed", "backward_packed", "learnable"};
 static const char *const way_names[FQ_WAYS] = {"divide", "divide_fast", "multiply", "divide_each", "multiply_each"};
 
 /* One kernel call; the inputs are in the order of fq_op. */
 typedef struct {
     fq_type type;
-    fq_op op;
+    int op; /* fq_op, or LEARNABLE */
     fq_way way;
     size_t n;
     const uint8_t *input[2];
@@ -64,6 +66,7 @@ typedef struct {
 } state;
 
 static _Alignas(CACHE_LINE) uint8_t pool[POOL * sizeof(double)];
+static _Alignas(CACHE_LINE) uint8_t tame[sizeof pool]; /* the same without what makes a sum NaN or infinite */
 static uint8_t mask_bytes[POOL], mask_bits[POOL / 8];
 static uint64_t seed = 1;
 
@@ -152,7 +155,11 @@ static void fill_pool_16_bits(void)
 static void fill_inputs(fq_type type, const settings *s)
 {
     type == FQ_F64 ? fill_pool_f64(s) : type == FQ_F32 ? fill_pool_f32(s) : fill_pool_16_bits();
+    memcpy(tame, pool, sizeof tame);
     for (size_t i = 0; i < POOL; i++) {
+        if (!(fabs(value(type, element(type, pool, i))) < 0x1p40)) {
+            memset(tame + i * fq_size_of(type), 0, fq_size_of(type));
+        }
         mask_bytes[i] = random_below(2) ? (uint8_t[]){1, 1, 2, 128, 255}[random_below(5)] : 0;
         mask_bits[i / 8] = (uint8_t)random_bits(&seed);
     }
@@ -160,14 +167,18 @@ static void fill_inputs(fq_type type, const settings *s)
 
 /* ---- One call ---- */
 
-static size_t mask_size(fq_op op, size_t n)
-{
-    return op == FQ_FORWARD || op == FQ_BACKWARD                 ? n
-           : op == FQ_FORWARD_PACKED || op == FQ_BACKWARD_PACKED ? (n + 7) / 8
-                                                                 : 0;
-}
+static int is_each(fq_way way) { return way == FQ_DIVIDE_EACH || way == FQ_MULTIPLY_EACH; }
 
-static int writes_mask(fq_op op) { return op == FQ_FORWARD || op == FQ_FORWARD_PACKED; }
+static int writes_mask(int op) { return op == FQ_FORWARD || op == FQ_FORWARD_PACKED; }
+
+/* Bytes of a mask that is written, or of the sums. */
+static size_t second_size(const call *c)
+{
+    return c->op == FQ_FORWARD          ? c->n
+           : c->op == FQ_FORWARD_PACKED ? (c->n + 7) / 8
+           : c->op == LEARNABLE         ? 2 * sizeof(double) * (is_each(c->way) ? c->n : 1)
+                                        : 0;
+}
 
 static void prepare(output *o, size_t offset, size_t size)
 {
@@ -183,6 +194,25 @@ static int guards_are_whole(const output *o)
     return memcmp(o->start - GUARD, guard, GUARD) == 0 && memcmp(o->start + o->size, guard, GUARD) == 0;
 }
 
+/* The sums begin with something in them. NaNs among them become one and the same. */
+static void run_learnable(const fq_target *target, const call *c, const void *dy, const fq_params *p, output *dx,
+                          output *sums)
+{
+    static _Alignas(CACHE_LINE) double sum[2][FQ_CHUNK];
+    char *data[] = {(char *)dx->start, (char *)sum[0], (char *)sum[1], (char *)(uintptr_t)dy,
+                    (char *)(uintptr_t)c->input[1]};
+    for (size_t i = 0; i < FQ_CHUNK; i++) {
+        sum[0][i] = (double)(i + 1) / 3, sum[1][i] = (double)i;
+    }
+    target->learnable[c->type][c->way](data, c->n, p);
+    for (size_t i = 0, half = sums->size / 2; i < half / sizeof(double); i++) {
+        for (size_t k = 0; k < 2; k++) {
+            const double v = isnan(sum[k][i]) ? (double)NAN : sum[k][i];
+            memcpy(sums->start + k * half + i * sizeof v, &v, sizeof v);
+        }
+    }
+}
+
 static void run(const fq_target *target, const call *c, layout l, output *y, output *mask)
 {
     const size_t size = fq_size_of(c->type);
@@ -191,10 +221,14 @@ static void run(const fq_target *target, const call *c, layout l, output *y, out
     size_t arrays = 0;
     p.stream = l.stream;
     prepare(y, l.offset * size, c->n * size);
-    prepare(mask, l.offset, writes_mask(c->op) ? mask_size(c->op, c->n) : 0);
+    prepare(mask, l.offset, second_size(c));
     if (l.in_place) {
         memcpy(y->start, first, y->size);
         first = y->start;
+    }
+    if (c->op == LEARNABLE) {
+        run_learnable(target, c, first, &p, y, mask);
+        return;
     }
     data[arrays++] = y->start;
     if (writes_mask(c->op)) {
@@ -248,7 +282,8 @@ static void check_mask(const fq_target *target, const call *c, layout l, const o
     for (size_t i = 0; i < mask->size; i++) {
         if (mask->start[i] != expected->start[i]) {
             print_call(target, c, l);
-            printf("  byte %zu of the mask: %#x, not %#x\n", i, mask->start[i], expected->start[i]);
+            printf("  byte %zu of the %s: %#x, not %#x\n", i, c->op == LEARNABLE ? "sums" : "mask", mask->start[i],
+                   expected->start[i]);
             if (c->op == FQ_FORWARD) {
                 printf("  of %a\n", value(c->type, element(c->type, c->input[0], i)));
             }
@@ -317,14 +352,15 @@ static size_t next_length(size_t n, size_t step)
 
 static void check_lengths(state *st, call *c)
 {
-    const size_t size = fq_size_of(c->type), longest = c->way < FQ_DIVIDE_EACH ? POOL : FQ_CHUNK;
+    const size_t size = fq_size_of(c->type), longest = is_each(c->way) ? FQ_CHUNK : POOL;
     for (size_t n = 0; n <= longest && n <= st->most; n = next_length(n, st->step)) {
         const size_t x = random_below(POOL - n + 1);
+        const uint8_t *values = c->op == LEARNABLE && random_below(4) ? tame : pool;
         c->n = n;
-        c->input[0] = pool + random_below(POOL - n + 1) * size;
+        c->input[0] = values + random_below(POOL - n + 1) * size;
         c->input[1] = c->op == FQ_BACKWARD            ? mask_bytes + x
                       : c->op == FQ_BACKWARD_PACKED ? mask_bits + x / 8
-                                                      : pool + x * size;
+                                                      : values + x * size;
         check_layouts(st, c);
     }
 }
@@ -472,15 +508,14 @@ static int make_all(fq_params *p, const settings *s, fq_way way, int in_f64)
     return status == FQ_OK && (chosen == way || way == FQ_DIVIDE);
 }
 
-static void check_op(state *st, fq_type type, const settings *s, fq_op op, fq_way way)
+static void check_op(state *st, fq_type type, const settings *s, int op, fq_way way)
 {
     call c = {.type = type, .op = op, .way = way, .settings = s};
     const int in_f64 = type == FQ_F64, reads_mask = op == FQ_BACKWARD || op == FQ_BACKWARD_PACKED;
     if (reads_mask && (way != FQ_DIVIDE || s != all_settings)) {
         return;
     }
-    if (way < FQ_DIVIDE_EACH ? make_all(&c.params, s, way, in_f64)
-                             : make_each(st, s, in_f64, way == FQ_MULTIPLY_EACH)) {
+    if (is_each(way) ? make_each(st, s, in_f64, way == FQ_MULTIPLY_EACH) : make_all(&c.params, s, way, in_f64)) {
         check_lengths(st, &c);
     }
 }
@@ -500,8 +535,8 @@ int main(int count, char **arguments)
     for (fq_type type = 0; type < FQ_TYPES; type++) {
         for (size_t k = 0; k < sizeof all_settings / sizeof *all_settings; k++) {
             fill_inputs(type, &all_settings[k]);
-            for (int i = 0; i < FQ_OPS * FQ_WAYS; i++) {
-                check_op(&st, type, &all_settings[k], (fq_op)(i / FQ_WAYS), (fq_way)(i % FQ_WAYS));
+            for (int i = 0; i < OPS * FQ_WAYS; i++) {
+                check_op(&st, type, &all_settings[k], i / FQ_WAYS, (fq_way)(i % FQ_WAYS));
             }
         }
     }
