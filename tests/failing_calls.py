@@ -12,6 +12,7 @@ SHIM.stop_failing.restype = ctypes.c_long
 SHIM.fail_nth.argtypes = [ctypes.c_long]
 SHIM.watch.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
 MOST = 400
+NOT_OURS = "_multiarray_umath failed to import", "_UFUNC_API not found", "can't allocate lock"
 
 
 def watch_extension(path):
@@ -100,7 +101,7 @@ def leaked(call, times=200):
 def importing(path):
     """Exit codes of children that import the extension while the n-th allocation fails.
 
-    0: nothing was left to fail, 1: MemoryError, 3: what NumPy's `_import_umath` makes of it, 4: imported in spite of
+    0: nothing was left to fail, 1: MemoryError, 3: what NumPy's C API or Python makes of it, 4: imported in spite of
     it, as where Python's own import does without, and working, bfloat16 included.
     """
     codes = []
@@ -130,7 +131,7 @@ def import_once(spec, n):
     except Exception as error:
         SHIM.stop_failing()
         print(n, repr(error), file=sys.stderr)
-        return 3 if str(error) in ("_multiarray_umath failed to import", "_UFUNC_API not found") else 2
+        return 3 if str(error) in NOT_OURS else 2
     reached = SHIM.stop_failing() >= n
     for dtype in (np.float32, *([sys.modules["ml_dtypes"].bfloat16] if "ml_dtypes" in sys.modules else [])):
         y = module.divide["fake_quantize"](np.ones(3, dtype), 0.25, 0, -8, 7)
