@@ -1,0 +1,32 @@
+# What the checks share: where they are, a folder to work in, and builds of the C layers without Python.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+strict="-std=c11 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Wshadow -Wconversion -Werror"
+layers="dispatch cpu params target_portable target_avx2 target_avx512 target_neon loops learnable threads cache pages"
+
+# build_c COMPILER PROGRAM FLAGS...: a program of tests/c with all layers below Python, as $work/PROGRAM
+build_c() {
+    local compiler=$1 program=$2
+    shift 2
+    # shellcheck disable=SC2086  # strict is a list of words
+    (cd "$root/src" && "$compiler" $strict "$@" -I. "../tests/c/$program.c" $(printf '%s.c ' $layers) \
+        -o "$work/$program" -lm -lpthread)
+}
+
+# new_environment PACKAGES...: a virtual environment in $work/env, in use
+new_environment() {
+    python3 -m venv "$work/env"
+    # shellcheck disable=SC1091
+    . "$work/env/bin/activate"
+    pip install -q "$@"
+}
+
+# copy_source: the checkout without what was built in it, as $work/source
+copy_source() {
+    mkdir "$work/source"
+    (cd "$root" && tar --exclude=.git --exclude='*.so' --exclude=build --exclude=__pycache__ -cf - .) |
+        tar -xf - -C "$work/source"
+}
