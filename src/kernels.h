@@ -148,7 +148,7 @@ static FQ_INLINE void E(multiply_block)(elem_t *dx, const elem_t *dy, size_t n, 
     FQ_LANES_LOOP
     for (size_t j = 0; j < n; j += LANES) {
         const size_t lanes = E(lanes_at)(j, n);
-        C(vec) v = C(mul_in)(mask64_get(&m, j), E(load_some)(dy + j, lanes));
+        C(vec) v = C(mul)(E(load_some)(dy + j, lanes), C(keep)(mask64_get(&m, j), C(set)(1)));
         E(store_some)(dx + j, E(pack)(v), lanes, stream);
     }
 }

@@ -3,20 +3,9 @@
 #define FQ_LANES_H
 
 #ifndef FQ_OWN_LANES
-#define FQ_LANES_WORDS(type)                                                                                  \
-    /* a - b in these lanes, a in the others */                                                               \
-    static FQ_INLINE type##_vec type##_sub_in(unsigned lanes, type##_vec a, type##_vec b)                     \
-    {                                                                                                         \
-        return type##_sub(a, type##_keep(lanes, b));                                                          \
-    }                                                                                                         \
-    /* v * 1 in these lanes, v * 0 in the others: a NaN or an infinity there is NaN */                        \
-    static FQ_INLINE type##_vec type##_mul_in(unsigned lanes, type##_vec v)                                   \
-    {                                                                                                         \
-        return type##_mul(v, type##_keep(lanes, type##_set(1)));                                              \
-    }
-
-FQ_LANES_WORDS(f32)
-FQ_LANES_WORDS(f64)
+/* a - b in these lanes, a in the others. */
+static FQ_INLINE f32_vec f32_sub_in(unsigned lanes, f32_vec a, f32_vec b) { return f32_sub(a, f32_keep(lanes, b)); }
+static FQ_INLINE f64_vec f64_sub_in(unsigned lanes, f64_vec a, f64_vec b) { return f64_sub(a, f64_keep(lanes, b)); }
 
 /* sum + v in those lanes of part k of a vector that are not among these; sum, which is never -0, in the others. */
 static FQ_INLINE f64_vec f64_add_out(unsigned lanes, size_t k, f64_vec sum, f64_vec v)

@@ -12,7 +12,7 @@ static FQ_INLINE C(vec) E(learn_vector)(elem_t *dx, const elem_t *dy, const elem
     const C(vec) d = E(load_some)(dy, count), q = E(quotient)(E(load_some)(x, count), l, way);
     const C(vec) c = E(level)(q, l, in_range);
     *slope = C(sub_in)(*in_range, c, q);
-    E(store_some)(dx, E(pack)(C(mul_in)(*in_range, d)), count, 0);
+    E(store_some)(dx, E(pack)(C(mul)(d, C(keep)(*in_range, C(set)(1)))), count, 0);
     return d;
 }
 

@@ -63,13 +63,10 @@ static FQ_INLINE f32_vec f32_rint(f32_vec v)
     return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v) { return _mm512_maskz_mov_ps((__mmask16)lanes, v); }
 static FQ_INLINE f32_vec f32_sub_in(unsigned lanes, f32_vec a, f32_vec b)
 {
     return _mm512_mask_sub_ps(a, (__mmask16)lanes, a, b);
-}
-static FQ_INLINE f32_vec f32_mul_in(unsigned lanes, f32_vec v)
-{
-    return _mm512_mask_mul_ps(v, _knot_mask16((__mmask16)lanes), v, _mm512_setzero_ps());
 }
 
 typedef __m512d f64_vec;
@@ -89,13 +86,10 @@ static FQ_INLINE f64_vec f64_rint(f64_vec v)
     return _mm512_roundscale_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v) { return _mm512_maskz_mov_pd((__mmask8)lanes, v); }
 static FQ_INLINE f64_vec f64_sub_in(unsigned lanes, f64_vec a, f64_vec b)
 {
     return _mm512_mask_sub_pd(a, (__mmask8)lanes, a, b);
-}
-static FQ_INLINE f64_vec f64_mul_in(unsigned lanes, f64_vec v)
-{
-    return _mm512_mask_mul_pd(v, _knot_mask8((__mmask8)lanes), v, _mm512_setzero_pd());
 }
 static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
 static FQ_INLINE f64_vec f64_add_out(unsigned lanes, size_t k, f64_vec sum, f64_vec v)
