@@ -240,3 +240,14 @@ def test_a_reciprocal_that_overflows_is_refused():
 def test_scale_gradient_factor_refuses(n, qmax):
     with pytest.raises(ValueError, match="positive"):
         fq.scale_gradient_factor(n, qmax)
+
+
+def test_more_sums_than_the_pieces_can_hold_apart():
+    x = np.linspace(-3, 3, 300_000, dtype=np.float32)
+    scale = np.linspace(0.1, 0.3, x.size, dtype=np.float32)
+    dx, dscale, dzero_point = fq.backward_learnable(x, x, scale, 1, -8, 7)
+    for part in (slice(None, 100), slice(-100, None)):
+        expected = fq.reference.backward_learnable(x[part], x[part], scale[part], 1, -8, 7)
+        assert_same((dx[part], dscale[part]), expected[:2])
+    apart = fq.backward_learnable(x, x, scale, np.ones_like(x, int), -8, 7)[2]
+    assert dzero_point == pytest.approx(apart.sum(dtype=np.float64), rel=1e-6)

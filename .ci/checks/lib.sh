@@ -29,4 +29,5 @@ copy_source() {
     mkdir "$work/source"
     (cd "$root" && tar --exclude=.git --exclude='*.so' --exclude=build --exclude=__pycache__ -cf - .) |
         tar -xf - -C "$work/source"
+    export PYTHONPATH=$work/source
 }
