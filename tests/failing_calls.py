@@ -1,5 +1,6 @@
 """Run by test_faults.py under failing_malloc.c: prints, as JSON, what operations do when each allocation fails."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -7,24 +8,26 @@ import sys
 
 import numpy as np
 
+with contextlib.suppress(ImportError):  # here, so that its import is no part of fq's
+    import ml_dtypes  # noqa: F401
+
 SHIM = ctypes.CDLL(None)
 SHIM.stop_failing.restype = ctypes.c_long
 SHIM.fail_nth.argtypes = [ctypes.c_long]
-SHIM.watch.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+SHIM.watch.argtypes = SHIM.spare.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
 MOST = 400
 NOT_OURS = (
     "_multiarray_umath failed to import",
     "_UFUNC_API not found",
     "can't allocate lock",
-    "error return without exception set",  # Python 3.11's importlib, where a frame cannot be made
 )
 
 
-def watch_extension(path):
-    """Tells the shim where the extension lies; it must have been loaded."""
+def place_of(path):
+    """The addresses from and to which a library lies in memory; it must have been loaded."""
     with open("/proc/self/maps") as lines:
         spans = [line.split()[0].split("-") for line in lines if line.rstrip().endswith(path)]
-    SHIM.watch(min(int(begin, 16) for begin, _ in spans), max(int(end, 16) for _, end in spans))
+    return min(int(begin, 16) for begin, _ in spans), max(int(end, 16) for _, end in spans)
 
 
 def operations(fq):
@@ -115,7 +118,9 @@ def importing(path):
 
     spec = importlib.util.spec_from_file_location("fq._core", path)
     ctypes.CDLL(path)  # so that it lies where it will
-    watch_extension(path)
+    SHIM.watch(*place_of(path))
+    # Where NumPy cannot finish a ufunc, it frees what it has not set yet, and may crash.
+    SHIM.spare(*place_of(sys.modules["numpy._core._multiarray_umath"].__file__))
     while not codes or codes[-1] in (1, 3, 4):
         child = os.fork()
         if child == 0:
@@ -153,7 +158,7 @@ def main():
         return
     import fq
 
-    watch_extension(path)
+    SHIM.watch(*place_of(path))
     calls = operations(fq)
     json.dump({name: tried(call) | {"leaked": leaked(call)} for name, call in calls.items()}, sys.stdout)
 

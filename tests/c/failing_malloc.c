@@ -17,7 +17,8 @@ enum { DEPTH = 64 };
 
 static __thread long countdown = -1, seen; /* countdown < 0: off; 0: count, fail none */
 static __thread int inside;
-static uintptr_t from, to; /* of the extension in memory */
+static uintptr_t from, to;             /* of the extension in memory */
+static uintptr_t spared_from, spared_to; /* of a library whose allocations do not fail */
 
 /* Counts from 0 again, and fails the n-th allocation of this thread; n = 0 fails none. */
 void fail_nth(long n) { countdown = n, seen = 0; }
@@ -32,11 +33,17 @@ long stop_failing(void)
 /* Where the extension lies. */
 void watch(uintptr_t begin, uintptr_t end) { from = begin, to = end; }
 
+/* A library whose allocations never fail, though the extension called it. */
+void spare(uintptr_t begin, uintptr_t end) { spared_from = begin, spared_to = end; }
+
 static int is_ours(void)
 {
     void *stack[DEPTH];
     const int depth = backtrace(stack, DEPTH);
     for (int i = 0; i < depth; i++) {
+        if ((uintptr_t)stack[i] >= spared_from && (uintptr_t)stack[i] < spared_to) {
+            return 0;
+        }
         if ((uintptr_t)stack[i] >= from && (uintptr_t)stack[i] < to) {
             return 1;
         }
