@@ -2,9 +2,10 @@
 
     python tests/fuzz/fuzz.py --seconds 60 [CORPUS ...]
 
-Each input is a few bytes that choose a function and make its arguments: shapes, strides, offsets, types, byte order, alignment,
-out=, where=, overlap, read-only outputs, bits of any length, and parameters good and bad. What fq returns must be the reference's bits,
-what it refuses must be a TypeError or ValueError, what it refuses it must refuse again, and inputs must stay as they were.
+Each input is a few bytes that choose a function and make its arguments: shapes, strides, offsets, types, byte order,
+alignment, out=, overlap, read-only outputs, bits of any length, and parameters good and bad. What fq returns must be
+the reference's bits, what it refuses must be a TypeError or ValueError, what it refuses it must refuse again, and
+inputs must stay as they were.
 """
 
 import argparse
@@ -148,7 +149,7 @@ def bits_of(array):
 
 
 def options_for(source, results, given):
-    """out= and where=: of the right kind mostly, overlapping an input or read-only at times; and what must stay."""
+    """out=: of the right kind mostly, overlapping an input or read-only at times; and what must stay."""
     options = {}
     if source.chance(2):
         outs = [np.empty(one.shape, one.dtype) for one in results]
