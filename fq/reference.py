@@ -66,7 +66,8 @@ def backward_recompute(dy, x, scale, zero_point, qmin, qmax, *, arithmetic="divi
 
 def forward_packed(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
     """The nearest point of the grid and the mask, a bit an element: see `fq.forward_packed`."""
-    y, mask = forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)
+    ends = (np.asarray(end)[..., np.newaxis] if np.ndim(end) else end for end in (qmin, qmax))  # one for a whole row
+    y, mask = forward(x, scale, zero_point, *ends, arithmetic=arithmetic)
     return y, np.packbits(mask, axis=-1, bitorder="little")
 
 

@@ -143,3 +143,14 @@ def test_a_scale_for_each_of_many_channels_of_every_axis():
             qparams = scale, zero_point, -8, 7
             assert_same(functions.forward_packed(x, *qparams), fq.reference.forward_packed(x, *qparams, arithmetic=how))
             assert_same(functions.forward(x, *qparams), fq.reference.forward(x, *qparams, arithmetic=how))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 3), (0, 1, 2)])
+def test_an_end_of_the_grid_for_each_row_is_what_the_reference_takes(shape):
+    x = np.linspace(-3, 3, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    qmin = np.arange(-8, -8 + int(np.prod(shape[:-1]))).reshape(shape[:-1])
+    found = fq.forward_packed(x, 0.1, 0, qmin, qmin + 9)
+    expected = fq.reference.forward_packed(x, 0.1, 0, qmin, qmin + 9)
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        assert one.tobytes() == other.tobytes()
