@@ -2,7 +2,8 @@
 
 Switches in the environment: FQ_DEBUG=1 (no optimisation), FQ_SANITIZE=1 (address and undefined behaviour),
 FQ_COVERAGE=1 (gcov), FQ_WERROR=1 (warnings are errors), FQ_NO_OPENMP=1 (one thread), FQ_XLA_INCLUDE=DIR (the folder
-that holds xla/ffi/api/c_api.h; empty: no handlers for XLA).
+that holds xla/ffi/api/c_api.h; empty: no handlers for XLA), FQ_ABI3=0 (for this Python alone,
+not for all from 3.11 on).
 """
 
 import os
@@ -16,6 +17,10 @@ import numpy
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
+
+OLDEST = (3, 11)  # Python that the stable ABI is asked of: requires-python in pyproject.toml
+# Free-threaded Pythons have no stable ABI before 3.15.
+ABI3 = os.environ.get("FQ_ABI3", "1") != "0" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def is_on(switch):
@@ -52,9 +57,12 @@ def xla_include():
 
 
 class BuildExt(build_ext):
-    """Adds OpenMP where the compiler has it."""
+    """Adds OpenMP where the compiler has it, and takes away what would hide a build in place."""
 
     def build_extensions(self):
+        if self.inplace and ABI3:
+            # Python prefers a module of its own version to one of the stable ABI.
+            Path("fq", "_core" + sysconfig.get_config_var("EXT_SUFFIX")).unlink(missing_ok=True)
         if sys.platform != "win32" and not is_on("FQ_NO_OPENMP") and has_openmp(self.compiler):
             for extension in self.extensions:
                 extension.extra_compile_args.append("-fopenmp")
@@ -65,7 +73,7 @@ class BuildExt(build_ext):
 def flags():
     """Compiler and linker flags. Results must not depend on them: no fused multiply-adds but the explicit ones."""
     if sys.platform == "win32":
-        return ["/std:c11", "/O2", "/fp:precise"], []
+        return ["/std:c11", "/O2", "/fp:precise", "/Zc:preprocessor"], []
     compile_flags = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
     compile_flags += ["-fvisibility=hidden", "-Wall", "-Wextra", "-Wshadow", "-Wconversion"]
     link_flags = []
@@ -73,6 +81,8 @@ def flags():
         compile_flags += ["-Werror"]
     if is_on("FQ_DEBUG"):
         compile_flags += ["-O0", "-g"]
+    elif "-g" not in os.environ.get("CFLAGS", "").split():
+        compile_flags += ["-g0"]  # Python's own flags often hold -g, which makes the wheel ten times larger.
     if is_on("FQ_SANITIZE"):
         compile_flags += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
         link_flags += ["-fsanitize=address,undefined"]
@@ -84,15 +94,18 @@ def flags():
 
 compile_flags, link_flags = flags()
 xla = xla_include()
+limited = [("Py_LIMITED_API", f"0x{OLDEST[0]:02x}{OLDEST[1]:02x}0000")] if ABI3 else []
 setup(
     cmdclass={"build_ext": BuildExt},
+    options={"bdist_wheel": {"py_limited_api": f"cp{OLDEST[0]}{OLDEST[1]}"}} if ABI3 else {},
     ext_modules=[
         Extension(
             "fq._core",
             sources=sorted(str(path) for path in Path("src").glob("*.c")),
             depends=sorted(str(path) for path in Path("src").glob("*.h")),
             include_dirs=[numpy.get_include(), *xla],
-            define_macros=[("FQ_HAVE_XLA_FFI", str(len(xla)))],
+            define_macros=[("FQ_HAVE_XLA_FFI", str(len(xla))), *limited],
+            py_limited_api=ABI3,
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,
         )

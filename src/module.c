@@ -46,7 +46,7 @@ static int use_target(PyObject *module, const char *name, PyObject *error)
 
 static PyObject *set_target(PyObject *module, PyObject *argument)
 {
-    const char *name = PyUnicode_AsUTF8(argument);
+    const char *name = PyUnicode_AsUTF8AndSize(argument, NULL);
     if (name == NULL || use_target(module, name, PyExc_ValueError) < 0) {
         return NULL;
     }

@@ -1,6 +1,9 @@
 /* Makes the ufuncs: their loops, the promoter by which x alone decides the type, and the errors they raise. */
 #include "ufuncs.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_1_API_VERSION
 #define PY_ARRAY_UNIQUE_SYMBOL fq_array_api
@@ -237,29 +240,58 @@ static PyArray_DTypeMeta *dtype_of_kind(char kind, fq_type type)
     }
 }
 
+static int is_python_number(PyArray_DTypeMeta *given)
+{
+    return given == &PyArray_PyLongDType || given == &PyArray_PyFloatDType || given == &PyArray_PyComplexDType;
+}
+
+/* What a message calls a DType: a dtype of it, or the type of a Python number. */
+static PyObject *shown(PyArray_DTypeMeta *given)
+{
+    return is_python_number(given) ? PyObject_GetAttrString((PyObject *)given, "type")
+                                   : (PyObject *)PyArray_GetDefaultDescr(given);
+}
+
 static int refuse(const char *label, const char *accepted, PyArray_DTypeMeta *given)
 {
-    PyErr_Format(PyExc_TypeError, "%s must be %s, got %S", label, accepted,
-                 given->singleton ? (PyObject *)given->singleton : (PyObject *)given->scalar_type);
+    PyObject *got = shown(given);
+    if (got != NULL) {
+        PyErr_Format(PyExc_TypeError, "%s must be %s, got %S", label, accepted, got);
+        Py_DECREF(got);
+    }
     return -1;
 }
 
-/* A Python number has no singleton; it is int, float or complex. A mask is never cast. */
+static int refuse_two(const char *label, PyArray_DTypeMeta *given, const char *other, PyArray_DTypeMeta *of_other)
+{
+    PyObject *got = shown(given), *and = shown(of_other);
+    if (got != NULL && and != NULL) {
+        PyErr_Format(PyExc_TypeError, "%s and %s must have one type, got %S and %S", label, other, got, and);
+    }
+    Py_XDECREF(got);
+    Py_XDECREF(and);
+    return -1;
+}
+
+static int can_cast(PyArray_DTypeMeta *given, PyArray_DTypeMeta *wanted)
+{
+    PyArray_Descr *from = PyArray_GetDefaultDescr(given), *to = PyArray_GetDefaultDescr(wanted);
+    const int can = from && to ? PyArray_CanCastTypeTo(from, to, NPY_SAME_KIND_CASTING) : -1;
+    Py_XDECREF((PyObject *)from);
+    Py_XDECREF((PyObject *)to);
+    return can;
+}
+
+/* 1, 0, or -1 with an exception set. A mask is never cast. */
 static int accepts(char kind, fq_type type, PyArray_DTypeMeta *given)
 {
     if (kind == 'b' || kind == 'u') {
         return given == dtype_of_kind(kind, type);
     }
-    if (given == &PyArray_PyLongDType) {
-        return 1;
+    if (is_python_number(given)) {
+        return given == &PyArray_PyLongDType || (given == &PyArray_PyFloatDType && kind == 's');
     }
-    if (given == &PyArray_PyFloatDType) {
-        return kind == 's';
-    }
-    if (given == &PyArray_PyComplexDType || given->singleton == NULL) {
-        return 0;
-    }
-    return PyArray_CanCastTypeTo(given->singleton, dtype_of_kind(kind, type)->singleton, NPY_SAME_KIND_CASTING);
+    return can_cast(given, dtype_of_kind(kind, type));
 }
 
 /* The element type of the call, from x or dy, or both where they agree; a Python float takes the other's. */
@@ -276,9 +308,7 @@ static int find_type(const ufunc_spec *spec, PyArray_DTypeMeta *const given[])
                                     : refuse(spec->labels[i], "float16, bfloat16, float32 or float64", given[i]);
         }
         if (found >= 0 && found != type) {
-            PyErr_Format(PyExc_TypeError, "%s and %s must have one type, got %S and %S", spec->labels[by],
-                         spec->labels[i], dtype_of[found]->singleton, dtype_of[type]->singleton);
-            return -1;
+            return refuse_two(spec->labels[by], dtype_of[found], spec->labels[i], dtype_of[type]);
         }
         found = type;
         by = i;
@@ -286,7 +316,7 @@ static int find_type(const ufunc_spec *spec, PyArray_DTypeMeta *const given[])
     return found < 0 ? FQ_F64 : found;
 }
 
-static const char *accepted(char kind)
+static const char *wanted(char kind)
 {
     switch (kind) {
     case 's': return "a real number or an array of them";
@@ -306,13 +336,14 @@ static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DT
     }
     for (int i = 0; i < spec->nin; i++) {
         const char kind = spec->kinds[i];
-        if (kind != 'v' && !accepts(kind, (fq_type)type, given[i])) {
-            return refuse(spec->labels[i], accepted(kind), given[i]);
+        const int accepted = kind == 'v' ? 1 : accepts(kind, (fq_type)type, given[i]);
+        if (accepted != 1) {
+            return accepted < 0 ? -1 : refuse(spec->labels[i], wanted(kind), given[i]);
         }
     }
     for (int i = 0; i < spec->nin + spec->nout; i++) {
         loop[i] = signature[i] ? signature[i] : dtype_of_kind(spec->kinds[i], (fq_type)type);
-        Py_INCREF(loop[i]);
+        NPY_DT_NewRef(loop[i]);
     }
     return 0;
 }
@@ -350,7 +381,7 @@ static int add_promoter(PyObject *ufunc, const ufunc_spec *spec)
     int result = -1;
     if (any != NULL && capsule != NULL) {
         for (int i = 0; i < operands; i++) {
-            PyTuple_SET_ITEM(any, i, Py_NewRef(Py_None));
+            PyTuple_SetItem(any, i, Py_NewRef(Py_None));
         }
         result = PyUFunc_AddPromoter(ufunc, any, capsule);
     }
@@ -391,7 +422,7 @@ static PyArray_DTypeMeta *find_bfloat16(void)
     if (descr == NULL) {
         return NULL;
     }
-    PyArray_DTypeMeta *dtype = NPY_DT_NewRef(NPY_DTYPE(descr));
+    PyArray_DTypeMeta *dtype = NPY_DT_NewRef((PyArray_DTypeMeta *)Py_TYPE((PyObject *)descr));
     Py_DECREF(descr);
     return dtype;
 }
@@ -447,7 +478,7 @@ PyObject *fq_describe(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     /* The ufunc keeps the pointer and never frees it; it lives as long as the process. */
-    char *copy = PyMem_RawMalloc(strlen(doc) + 1);
+    char *copy = malloc(strlen(doc) + 1);
     if (copy == NULL) {
         return PyErr_NoMemory();
     }
