@@ -60,14 +60,17 @@ class BuildExt(build_ext):
     """Adds OpenMP where the compiler has it, and takes away what would hide a build in place."""
 
     def build_extensions(self):
-        if self.inplace and ABI3:
-            # Python prefers a module of its own version to one of the stable ABI.
-            Path("fq", "_core" + sysconfig.get_config_var("EXT_SUFFIX")).unlink(missing_ok=True)
         if sys.platform != "win32" and not is_on("FQ_NO_OPENMP") and has_openmp(self.compiler):
             for extension in self.extensions:
                 extension.extra_compile_args.append("-fopenmp")
                 extension.extra_link_args.append("-fopenmp")
         super().build_extensions()
+
+    def copy_extensions_to_source(self):
+        if ABI3:
+            # Python prefers a module of its own version to one of the stable ABI.
+            Path("fq", "_core" + sysconfig.get_config_var("EXT_SUFFIX")).unlink(missing_ok=True)
+        super().copy_extensions_to_source()
 
 
 def flags():

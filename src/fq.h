@@ -9,7 +9,8 @@ enum {
     FQ_BLOCK = 64,      /* elements that one mask word covers */
     CACHE_LINE = 64,    /* bytes */
     FQ_SUMS = 16,       /* sums side by side in a learnable backward, whatever the width of a vector */
-    FQ_ALIGN_FROM = 512 /* elements from which a call begins its stores at a cache line */
+    FQ_ALIGN_FROM = 512, /* elements from which a call begins its stores at a cache line */
+    FQ_MOST_AXES = 64
 };
 
 typedef enum { FQ_F16, FQ_BF16, FQ_F32, FQ_F64, FQ_TYPES } fq_type;

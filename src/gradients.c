@@ -1,12 +1,7 @@
 /* Makes the call of a learnable backward out of NumPy arrays that fq/learnable.py has prepared. */
 #include "gradients.h"
 
-#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
-#define NPY_TARGET_VERSION NPY_2_1_API_VERSION
-#define PY_ARRAY_UNIQUE_SYMBOL fq_array_api
-#define NO_IMPORT_ARRAY
-#include <numpy/ndarraytypes.h>
-#include <numpy/arrayobject.h>
+#include "numpy_api.h"
 
 #include "learnable.h"
 #include "ufuncs.h"

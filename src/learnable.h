@@ -4,8 +4,6 @@
 
 #include "params.h"
 
-enum { FQ_MOST_AXES = 64 };
-
 /* One axis of x. Steps are in bytes, but for the key's: the number of the sum that an element belongs to. */
 typedef struct {
     size_t length;

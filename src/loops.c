@@ -1,6 +1,7 @@
 /* Picks the kernels of a call: straight over contiguous data, or chunk by chunk through a buffer. */
 #include "loops.h"
 
+#include "bitrows.h"
 #include "cache.h"
 #include "dispatch.h"
 #include "fpflags.h"
@@ -8,7 +9,12 @@
 #include "threads.h"
 
 enum {
-    THREAD_GRAIN = 16 * 1024 /* elements from which a thread of its own gains */
+    THREAD_GRAIN = 16 * 1024, /* elements from which a thread of its own gains */
+    STREAM_FROM = 4096,       /* bytes of a row from which storing it past the cache gains */
+    SHORT_ROW = 256,          /* elements of rows of bits, below which several rows go to a kernel together */
+    TOGETHER = 4096,          /* elements of such rows */
+    KEYS = 128,               /* sets of parameters made ready at a time */
+    LONG_KEY = 256 * 1024     /* elements of a key which are enough work for several threads */
 };
 
 typedef enum { ELEMENTS, BYTE_MASK, BIT_MASK } array_kind;
@@ -35,7 +41,9 @@ typedef struct {
     fq_kernel *kernel;
     const fq_arrays *arrays;
     const fq_params *params;
-    size_t n; /* elements in a row */
+    size_t n;       /* elements in a row */
+    int contiguous; /* along each row */
+    int bits;       /* the array that is packed, in rows shorter than SHORT_ROW without gaps between them; or 0 */
 } job;
 
 static size_t size_of_item(const op_shape *shape, fq_type type, int a)
@@ -59,6 +67,19 @@ static int all_contiguous(const fq_arrays *arrays, const op_shape *shape, fq_typ
         }
     }
     return 1;
+}
+
+fq_arrays fq_without_gaps(const fq_call *call, char *const *data, size_t n)
+{
+    const op_shape *shape = &shapes[call->op];
+    fq_arrays arrays = {{NULL}, {0}, {0}};
+    for (int a = 0; a < shape->arrays; a++) {
+        const size_t size = size_of_item(shape, call->type, a);
+        arrays.data[a] = data[a];
+        arrays.step[a] = (ptrdiff_t)size;
+        arrays.row_step[a] = (ptrdiff_t)(size * items_of(shape, a, n));
+    }
+    return arrays;
 }
 
 /* Rows that follow each other without a gap, in every array, are one long row. */
@@ -122,17 +143,55 @@ static void run_strided(void *context, size_t from, size_t to)
     }
 }
 
+/* The packed array of rows that a kernel can take as one row, but for their bits; 0: none, or they cannot. */
+static int short_rows_of_bits(const job *j)
+{
+    int bits = 0;
+    for (int a = 0; a < j->shape->arrays; a++) {
+        const size_t row = items_of(j->shape, a, j->n) * size_of_item(j->shape, j->type, a);
+        if (j->arrays->row_step[a] != (ptrdiff_t)row) {
+            return 0;
+        }
+        bits = j->shape->kind[a] == BIT_MASK ? a : bits;
+    }
+    return j->contiguous && j->n < SHORT_ROW ? bits : 0;
+}
+
+static void run_short_rows(const job *j, size_t from, size_t to)
+{
+    char stream[TOGETHER / 8 + FQ_WORD], *data[FQ_MAX_ARRAYS];
+    const int bits = j->bits, written = bits < j->shape->outputs;
+    for (size_t row = from, rows; row < to; row += rows) {
+        rows = to - row < TOGETHER / j->n ? to - row : TOGETHER / j->n;
+        for (int a = 0; a < j->shape->arrays; a++) {
+            data[a] = j->arrays->data[a] + (ptrdiff_t)row * j->arrays->row_step[a];
+        }
+        char *const packed = data[bits];
+        data[bits] = stream;
+        if (!written) {
+            fq_join_bits(stream, packed, rows, j->n);
+        }
+        j->kernel(data, rows * j->n, j->params);
+        if (written) {
+            fq_split_bits(packed, stream, rows, j->n);
+        }
+    }
+}
+
 /* Whole rows, each with the same parameters. */
 static void run_rows(void *context, size_t from, size_t to)
 {
     const job *j = context;
-    const int contiguous = all_contiguous(j->arrays, j->shape, j->type, j->n);
+    if (j->bits) {
+        run_short_rows(j, from, to);
+        return;
+    }
     for (size_t row = from; row < to; row++) {
         char *data[FQ_MAX_ARRAYS];
         for (int a = 0; a < j->shape->arrays; a++) {
             data[a] = j->arrays->data[a] + (ptrdiff_t)row * j->arrays->row_step[a];
         }
-        if (contiguous) {
+        if (j->contiguous) {
             j->kernel(data, j->n, j->params);
             continue;
         }
@@ -142,18 +201,46 @@ static void run_rows(void *context, size_t from, size_t to)
     }
 }
 
-/* All rows with one set of parameters. */
-static void run_all(job *j, size_t rows, fq_params *params, int new_outputs)
+/* Whether an output of `rows` rows, of which each call of a kernel takes `n` elements, is stored past the cache. */
+static int streams(const job *j, const fq_call *call, size_t rows, size_t n)
 {
-    params->stream = !new_outputs && rows * j->n * fq_size_of(j->type) > fq_cache_threshold();
+    const size_t size = fq_size_of(j->type);
+    return !call->new_outputs && n * size >= STREAM_FROM && rows * j->n * size > fq_cache_threshold();
+}
+
+/* All rows with one set of parameters. */
+static void run_all(job *j, const fq_call *call, size_t rows, fq_params *params)
+{
     j->params = params;
     if (is_one_row(j->arrays, j->shape, j->type, rows, j->n)) {
         const int contiguous = all_contiguous(j->arrays, j->shape, j->type, rows * j->n);
+        params->stream = streams(j, call, rows, rows * j->n);
         fq_parallel(rows * j->n, THREAD_GRAIN, FQ_CHUNK, contiguous ? run_contiguous : run_strided, j);
     }
     else {
-        const size_t rows_a_grain = THREAD_GRAIN / j->n + 1;
-        fq_parallel(rows, rows_a_grain, 1, run_rows, j);
+        params->stream = streams(j, call, rows, j->n);
+        fq_parallel(rows, THREAD_GRAIN / j->n + 1, 1, run_rows, j);
+    }
+}
+
+/* Some of the keys, their parameters and kernels made ready. */
+typedef struct {
+    const job *j;
+    const fq_shape *shape;
+    size_t first, keys;
+    fq_params params[KEYS];
+    fq_kernel *kernel[KEYS];
+} key_chunk;
+
+/* The items are the keys of the chunk, and these again for every repeat. */
+static void run_keys(void *context, size_t from, size_t to)
+{
+    const key_chunk *c = context;
+    job j = *c->j;
+    for (size_t i = from; i < to; i++) {
+        const size_t key = i % c->keys, row = (i / c->keys * c->shape->keys + c->first + key) * c->shape->rows;
+        j.kernel = c->kernel[key], j.params = &c->params[key];
+        run_rows(&j, row, row + c->shape->rows);
     }
 }
 
@@ -195,63 +282,120 @@ static int same_along_row(const fq_given *given, size_t n)
                       given->qmax_step == 0);
 }
 
-static int same_in_rows(const fq_given *given, size_t rows)
+static int same_in_keys(const fq_given *given, size_t keys)
 {
-    return rows == 1 || (given->scale_row == 0 && given->zero_point_row == 0 && given->qmin_row == 0 &&
-                         given->qmax_row == 0);
+    return keys == 1 || (given->scale_key == 0 && given->zero_point_key == 0 && given->qmin_key == 0 &&
+                         given->qmax_key == 0);
+}
+
+static void step_keys(fq_given *given, size_t by)
+{
+    const ptrdiff_t k = (ptrdiff_t)by;
+    given->scale += k * given->scale_key, given->zero_point += k * given->zero_point_key;
+    given->qmin += k * given->qmin_key, given->qmax += k * given->qmax_key;
+}
+
+static fq_arithmetic arithmetic_of(const fq_call *call)
+{
+    return (fq_arithmetic){call->type == FQ_F64, call->reciprocal};
 }
 
 /* Rows that share their parameters. */
-static fq_status run(const fq_call *call, const fq_arrays *arrays, size_t rows, size_t n, const fq_given *given,
-                     fq_values *bad)
+static fq_status run(const fq_call *call, job *j, size_t rows, const fq_given *given, fq_values *bad)
 {
     fq_kernel *const *kernels = fq_target_in_use()->kernel[call->type][call->op];
-    const fq_arithmetic arithmetic = {call->type == FQ_F64, call->reciprocal};
-    job j = {&shapes[call->op], call->type, kernels[0], arrays, NULL, n};
     fq_params params = {0};
-    if (given != NULL && !same_along_row(given, n)) {
-        j.kernel = kernels[call->reciprocal ? FQ_MULTIPLY_EACH : FQ_DIVIDE_EACH];
-        return run_each(&j, rows, given, arithmetic, bad);
+    j->kernel = kernels[0];
+    if (given != NULL && !same_along_row(given, j->n)) {
+        j->kernel = kernels[call->reciprocal ? FQ_MULTIPLY_EACH : FQ_DIVIDE_EACH];
+        return run_each(j, rows, given, arithmetic_of(call), bad);
     }
     if (given != NULL) {
         fq_way way;
-        const fq_status status = fq_params_of_all(&params, &way, given, arithmetic, bad);
+        const fq_status status = fq_params_of_all(&params, &way, given, arithmetic_of(call), bad);
         if (status != FQ_OK) {
             return status;
         }
-        j.kernel = kernels[way];
+        j->kernel = kernels[way];
     }
-    run_all(&j, rows, &params, call->new_outputs);
+    run_all(j, call, rows, &params);
     return FQ_OK;
 }
 
-static fq_status run_row_by_row(const fq_call *call, const fq_arrays *arrays, size_t rows, size_t n,
-                                const fq_given *given, fq_values *bad)
+/* Makes the parameters of the chunk's keys ready; given is that of the first of them. */
+static fq_status prepare_keys(key_chunk *c, const fq_call *call, fq_given given, int stream, fq_values *bad)
 {
-    fq_arrays a = *arrays;
-    fq_given g = *given;
-    for (size_t row = 0; row < rows; row++) {
-        const fq_status status = run(call, &a, 1, n, &g, bad);
+    fq_kernel *const *kernels = fq_target_in_use()->kernel[call->type][call->op];
+    for (size_t key = 0; key < c->keys; key++, step_keys(&given, 1)) {
+        fq_way way;
+        const fq_status status = fq_params_of_all(&c->params[key], &way, &given, arithmetic_of(call), bad);
         if (status != FQ_OK) {
             return status;
         }
-        for (int k = 0; k < FQ_MAX_ARRAYS; k++) {
-            a.data[k] += a.row_step[k];
-        }
-        g.scale += g.scale_row, g.zero_point += g.zero_point_row;
-        g.qmin += g.qmin_row, g.qmax += g.qmax_row;
+        c->params[key].stream = stream;
+        c->kernel[key] = kernels[way];
     }
     return FQ_OK;
 }
 
-fq_status fq_rows(const fq_call *call, const fq_arrays *arrays, size_t rows, size_t n, const fq_given *given,
+/* Keys of few elements each, whose parameters are the same along a row. */
+static fq_status run_by_keys(const fq_call *call, const job *j, const fq_shape *shape, fq_given given, fq_values *bad)
+{
+    const int stream = streams(j, call, shape->repeats * shape->keys * shape->rows, j->n);
+    key_chunk c = {.j = j, .shape = shape};
+    for (; c.first < shape->keys; c.first += c.keys, step_keys(&given, c.keys)) {
+        const size_t left = shape->keys - c.first;
+        c.keys = left < KEYS ? left : KEYS;
+        const fq_status status = prepare_keys(&c, call, given, stream, bad);
+        if (status != FQ_OK) {
+            return status;
+        }
+        fq_parallel(shape->repeats * c.keys, THREAD_GRAIN / (shape->rows * j->n) + 1, 1, run_keys, &c);
+    }
+    return FQ_OK;
+}
+
+static fq_status run_key_by_key(const fq_call *call, const job *j, const fq_shape *shape, const fq_given *given,
+                                fq_values *bad)
+{
+    fq_arrays arrays = *j->arrays;
+    job one = *j;
+    one.arrays = &arrays;
+    for (size_t i = 0; i < shape->repeats * shape->keys; i++) {
+        fq_given g = *given;
+        step_keys(&g, i % shape->keys);
+        const fq_status status = run(call, &one, shape->rows, &g, bad);
+        if (status != FQ_OK) {
+            return status;
+        }
+        for (int a = 0; a < j->shape->arrays; a++) {
+            arrays.data[a] += (ptrdiff_t)shape->rows * arrays.row_step[a];
+        }
+    }
+    return FQ_OK;
+}
+
+fq_status fq_rows(const fq_call *call, const fq_arrays *arrays, const fq_shape *shape, const fq_given *given,
                   fq_values *bad)
 {
+    const size_t rows = shape->repeats * shape->keys * shape->rows;
+    const op_shape *of_op = &shapes[call->op];
+    if (rows == 0 || shape->n == 0) {
+        return FQ_OK;
+    }
+    job j = {.shape = of_op, .type = call->type, .arrays = arrays, .n = shape->n};
+    j.contiguous = all_contiguous(arrays, of_op, call->type, shape->n);
+    j.bits = short_rows_of_bits(&j);
     const fq_fpflags flags = fq_fpflags_save();
-    fq_status status = FQ_OK;
-    if (rows > 0 && n > 0) {
-        status = given == NULL || same_in_rows(given, rows) ? run(call, arrays, rows, n, given, bad)
-                                                            : run_row_by_row(call, arrays, rows, n, given, bad);
+    fq_status status;
+    if (given == NULL || same_in_keys(given, shape->keys)) {
+        status = run(call, &j, rows, given, bad);
+    }
+    else if (same_along_row(given, shape->n) && shape->rows * shape->n < LONG_KEY) {
+        status = run_by_keys(call, &j, shape, *given, bad);
+    }
+    else {
+        status = run_key_by_key(call, &j, shape, given, bad);
     }
     fq_fpflags_restore(flags);
     return status;

@@ -21,9 +21,18 @@ typedef struct {
     int new_outputs; /* in memory not touched before: the system clears it into the cache, so nothing is stored past it */
 } fq_call;
 
-/* given is NULL for an operation without parameters. On an error *bad holds the values refused, and the rows from
- * the refused one on are not written. */
-fq_status fq_rows(const fq_call *call, const fq_arrays *arrays, size_t rows, size_t n, const fq_given *given,
+/* Rows of n elements. `rows` of them, one after another, share their parameters; so it goes for each key, and with the
+ * first key again for each repeat. */
+typedef struct {
+    size_t repeats, keys, rows, n;
+} fq_shape;
+
+/* The arrays of a call whose rows of n follow each other without gaps. */
+fq_arrays fq_without_gaps(const fq_call *call, char *const *data, size_t n);
+
+/* given is NULL for an operation without parameters. On an error *bad holds the values refused, and what comes from
+ * them on is not written. */
+fq_status fq_rows(const fq_call *call, const fq_arrays *arrays, const fq_shape *shape, const fq_given *given,
                   fq_values *bad);
 
 #endif

@@ -18,7 +18,7 @@ typedef enum {
 typedef struct {
     const char *scale, *zero_point, *qmin, *qmax;
     ptrdiff_t scale_step, zero_point_step, qmin_step, qmax_step; /* in bytes, from an element to the next */
-    ptrdiff_t scale_row, zero_point_row, qmin_row, qmax_row;     /* from a row to the next */
+    ptrdiff_t scale_key, zero_point_key, qmin_key, qmax_key;     /* from a key to the next */
 } fq_given;
 
 /* One set of values: the message of an error names them. */

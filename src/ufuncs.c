@@ -1,33 +1,13 @@
 /* Makes the ufuncs: their loops, the promoter by which x alone decides the type, and the errors they raise. */
 #include "ufuncs.h"
 
+#define FQ_IMPORTS_NUMPY
+#include "direct.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
-#define NPY_TARGET_VERSION NPY_2_1_API_VERSION
-#define PY_ARRAY_UNIQUE_SYMBOL fq_array_api
-#include <numpy/ndarraytypes.h>
-#include <numpy/ufuncobject.h>
 #include <numpy/dtype_api.h>
-
-#include "loops.h"
-
-enum { MAX_OPERANDS = 8 };
-
-/* An operand: 'v' has the type of x, 's' is the scale, 'i' an int64, 'b' a bool mask, 'u' packed bits. */
-typedef struct {
-    const char *name;
-    fq_op op;
-    int reciprocal;
-    int nin, nout;
-    const char *kinds;         /* inputs, then outputs */
-    const char *const *labels; /* the inputs' names, for messages */
-    int arrays[FQ_MAX_ARRAYS]; /* operands of the loop, in the order of fq_op */
-    int scale;                 /* the operand that is the scale, or 0: no parameters */
-    const char *signature;     /* of a generalized ufunc, or NULL */
-    PyUFunc_ProcessCoreDimsFunc *core_dims;
-} ufunc_spec;
 
 static const char *const labels_x[] = {"x", "scale", "zero_point", "qmin", "qmax"};
 static const char *const labels_mask[] = {"dy", "mask"};
@@ -53,7 +33,7 @@ static int backward_packed_dims(PyUFuncObject *ufunc, npy_intp *sizes);
 
 enum { ARITHMETICS = 2 }; /* x / scale, and x * (1 / scale) */
 
-static const ufunc_spec specs[ARITHMETICS][FQ_OPS] = {SPECS(0), SPECS(1)};
+static const fq_ufunc_spec specs[ARITHMETICS][FQ_OPS] = {SPECS(0), SPECS(1)};
 
 /* The DType of each element type; bfloat16 is NULL where ml_dtypes is not installed. Borrowed from NumPy and
  * ml_dtypes, which never let go of theirs. */
@@ -98,7 +78,7 @@ static int finish(fq_status status, const fq_values *bad, fq_type type)
 }
 
 /* What NumPy calls for a ufunc: one row. It holds no GIL. */
-static int run_row(const ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
+static int run_row(const fq_ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
                    const npy_intp *steps)
 {
     const fq_call call = {spec->op, type, spec->reciprocal, 0};
@@ -113,12 +93,13 @@ static int run_row(const ufunc_spec *spec, fq_type type, char *const *data, cons
         const npy_intp *s = steps + spec->scale;
         given = (fq_given){d[0], d[1], d[2], d[3], s[0], s[1], s[2], s[3], 0, 0, 0, 0};
     }
-    return finish(fq_rows(&call, &arrays, 1, (size_t)dims[0], spec->scale ? &given : NULL, &bad), &bad, type);
+    const fq_shape shape = {1, 1, 1, (size_t)dims[0]};
+    return finish(fq_rows(&call, &arrays, &shape, spec->scale ? &given : NULL, &bad), &bad, type);
 }
 
 /* What NumPy calls for forward_packed: rows of n. The steps of rows come first, then those along the core
  * dimensions: n of x, s, z, n of y, p. An absent or repeated core dimension has step 0. */
-static int run_forward_packed(const ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
+static int run_forward_packed(const fq_ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
                               const npy_intp *steps)
 {
     const fq_call call = {spec->op, type, spec->reciprocal, 0};
@@ -130,11 +111,12 @@ static int run_forward_packed(const ufunc_spec *spec, fq_type type, char *const 
     set_array(&arrays, 0, data[5], core[3], steps[5]);
     set_array(&arrays, 1, data[6], core[4], steps[6]);
     set_array(&arrays, 2, data[0], core[0], steps[0]);
-    return finish(fq_rows(&call, &arrays, (size_t)dims[0], (size_t)dims[1], &given, &bad), &bad, type);
+    const fq_shape shape = {1, (size_t)dims[0], 1, (size_t)dims[1]};
+    return finish(fq_rows(&call, &arrays, &shape, &given, &bad), &bad, type);
 }
 
 /* The same for backward_packed: n of dy, p, n of dx. */
-static int run_backward_packed(const ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
+static int run_backward_packed(const fq_ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
                                const npy_intp *steps)
 {
     const fq_call call = {spec->op, type, spec->reciprocal, 0};
@@ -144,7 +126,8 @@ static int run_backward_packed(const ufunc_spec *spec, fq_type type, char *const
     set_array(&arrays, 0, data[2], core[2], steps[2]);
     set_array(&arrays, 1, data[0], core[0], steps[0]);
     set_array(&arrays, 2, data[1], core[1], steps[1]);
-    return finish(fq_rows(&call, &arrays, (size_t)dims[0], (size_t)dims[1], NULL, &bad), &bad, type);
+    const fq_shape shape = {1, 1, (size_t)dims[0], (size_t)dims[1]};
+    return finish(fq_rows(&call, &arrays, &shape, NULL, &bad), &bad, type);
 }
 
 /* The rows below: X(the runner, the operation) for every operation. */
@@ -217,7 +200,7 @@ static int backward_packed_dims(PyUFuncObject *Py_UNUSED(ufunc), npy_intp *sizes
     return 0;
 }
 
-static const ufunc_spec *spec_of(PyObject *ufunc)
+static const fq_ufunc_spec *spec_of(PyObject *ufunc)
 {
     const char *name = ((PyUFuncObject *)ufunc)->name;
     for (int op = 0; op < FQ_OPS; op++) {
@@ -229,7 +212,7 @@ static const ufunc_spec *spec_of(PyObject *ufunc)
     return NULL;
 }
 
-static PyArray_DTypeMeta *dtype_of_kind(char kind, fq_type type)
+PyArray_DTypeMeta *fq_dtype_of_kind(char kind, fq_type type)
 {
     switch (kind) {
     case 'v': return dtype_of[type];
@@ -286,16 +269,16 @@ static int can_cast(PyArray_DTypeMeta *given, PyArray_DTypeMeta *wanted)
 static int accepts(char kind, fq_type type, PyArray_DTypeMeta *given)
 {
     if (kind == 'b' || kind == 'u') {
-        return given == dtype_of_kind(kind, type);
+        return given == fq_dtype_of_kind(kind, type);
     }
     if (is_python_number(given)) {
         return given == &PyArray_PyLongDType || (given == &PyArray_PyFloatDType && kind == 's');
     }
-    return can_cast(given, dtype_of_kind(kind, type));
+    return can_cast(given, fq_dtype_of_kind(kind, type));
 }
 
 /* The element type of the call, from x or dy, or both where they agree; a Python float takes the other's. */
-static int find_type(const ufunc_spec *spec, PyArray_DTypeMeta *const given[])
+static int find_type(const fq_ufunc_spec *spec, PyArray_DTypeMeta *const given[])
 {
     int found = -1, by = 0;
     for (int i = 0; i < spec->nin && spec->kinds[i] == 'v'; i++) {
@@ -329,7 +312,7 @@ static const char *wanted(char kind)
 static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DTypeMeta *const signature[],
                    PyArray_DTypeMeta *loop[])
 {
-    const ufunc_spec *spec = spec_of(ufunc);
+    const fq_ufunc_spec *spec = spec_of(ufunc);
     const int type = spec ? find_type(spec, given) : -1;
     if (type < 0) {
         return -1;
@@ -342,21 +325,38 @@ static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DT
         }
     }
     for (int i = 0; i < spec->nin + spec->nout; i++) {
-        loop[i] = signature[i] ? signature[i] : dtype_of_kind(spec->kinds[i], (fq_type)type);
+        loop[i] = signature[i] ? signature[i] : fq_dtype_of_kind(spec->kinds[i], (fq_type)type);
         NPY_DT_NewRef(loop[i]);
     }
     return 0;
 }
 
-static int add_loops(PyObject *ufunc, const ufunc_spec *spec)
+/* What is called for a ufunc: fq's own way where it is one for these arguments, else NumPy's. */
+static fq_vectorcall *numpys_call;
+
+#define CALL(runner, op, reciprocal)                                                                          \
+    static PyObject *call_##op##_##reciprocal(PyObject *ufunc, PyObject *const *args, size_t nargs, PyObject *names) \
+    {                                                                                                         \
+        PyObject *result;                                                                                     \
+        return fq_call_directly(&specs[reciprocal][op], args, nargs, names, &result)                          \
+                   ? result                                                                                   \
+                   : numpys_call(ufunc, args, nargs, names);                                                  \
+    }
+FOR_EACH_OP(CALL, 0)
+FOR_EACH_OP(CALL, 1)
+
+#define CALL_ENTRY(runner, op, reciprocal) [op] = call_##op##_##reciprocal,
+static fq_vectorcall *const calls[ARITHMETICS][FQ_OPS] = {{FOR_EACH_OP(CALL_ENTRY, 0)}, {FOR_EACH_OP(CALL_ENTRY, 1)}};
+
+static int add_loops(PyObject *ufunc, const fq_ufunc_spec *spec)
 {
     for (int type = 0; type < FQ_TYPES; type++) {
-        PyArray_DTypeMeta *dtypes[MAX_OPERANDS];
+        PyArray_DTypeMeta *dtypes[FQ_MOST_OPERANDS];
         if (dtype_of[type] == NULL) {
             continue;
         }
         for (int i = 0; i < spec->nin + spec->nout; i++) {
-            dtypes[i] = dtype_of_kind(spec->kinds[i], (fq_type)type);
+            dtypes[i] = fq_dtype_of_kind(spec->kinds[i], (fq_type)type);
         }
         PyType_Slot slots[] = {{NPY_METH_strided_loop, (void *)loops[spec->reciprocal][type][spec->op]}, {0, NULL}};
         PyArrayMethod_Spec method = {.name = spec->name,
@@ -373,7 +373,7 @@ static int add_loops(PyObject *ufunc, const ufunc_spec *spec)
     return 0;
 }
 
-static int add_promoter(PyObject *ufunc, const ufunc_spec *spec)
+static int add_promoter(PyObject *ufunc, const fq_ufunc_spec *spec)
 {
     const int operands = spec->nin + spec->nout;
     PyObject *any = PyTuple_New(operands);
@@ -390,7 +390,7 @@ static int add_promoter(PyObject *ufunc, const ufunc_spec *spec)
     return result;
 }
 
-static PyObject *make_ufunc(const ufunc_spec *spec)
+static PyObject *make_ufunc(const fq_ufunc_spec *spec)
 {
     PyObject *ufunc = PyUFunc_FromFuncAndDataAndSignature(NULL, NULL, NULL, 0, spec->nin, spec->nout, PyUFunc_None,
                                                           spec->name, NULL, 0, spec->signature);
@@ -399,6 +399,8 @@ static PyObject *make_ufunc(const ufunc_spec *spec)
         return NULL;
     }
     ((PyUFuncObject *)ufunc)->process_core_dims_func = spec->core_dims;
+    numpys_call = (fq_vectorcall *)((PyUFuncObject *)ufunc)->vectorcall;
+    ((PyUFuncObject *)ufunc)->vectorcall = (void *)calls[spec->reciprocal][spec->op];
     return ufunc;
 }
 

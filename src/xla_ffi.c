@@ -7,12 +7,12 @@
 #include <string.h>
 #include <xla/ffi/api/c_api.h>
 
+#include "axes.h"
 #include "learnable.h"
-#include "loops.h"
 #include "pages.h"
 
 enum {
-    PARAMETERS = 4, /* scale, zero_point, qmin, qmax */
+    PARAMETERS = FQ_PARAMETERS,
     SUMS = 2,       /* the gradients of the first two */
     FEW = 16        /* integers that are widened without an allocation */
 };
@@ -33,13 +33,6 @@ typedef struct {
     int64_t few[FEW];
     void *allocated;
 } parameter;
-
-/* The axes of x, those that one step walks made one. */
-typedef struct {
-    int count;
-    size_t size[FQ_MOST_AXES];
-    ptrdiff_t step[FQ_MOST_AXES][PARAMETERS];
-} axes;
 
 /* One call: what XLA gave, checked. */
 typedef struct {
@@ -222,43 +215,6 @@ static fq_status read_parameter(parameter *p, const request *r, int k)
     return is_integer(buffer->dtype) && buffer->dtype != XLA_FFI_DataType_S64 ? widen(p, buffer) : FQ_OK;
 }
 
-static int joins(const axes *a, size_t size, const parameter *p, int parameters, int64_t axis)
-{
-    for (int k = 0; k < parameters; k++) {
-        if (a->step[a->count - 1][k] != p[k].step[axis] * (ptrdiff_t)size) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* The last axis joins others only where its bits fill their bytes. */
-static void find_axes(axes *a, const request *r, const parameter *p)
-{
-    const int64_t last = r->x->rank - 1;
-    a->count = 0;
-    for (int64_t axis = 0; axis <= last; axis++) {
-        const size_t size = (size_t)r->x->dims[axis];
-        const int alone = axis == last && r->is->bits && size % 8 != 0;
-        if (size == 1 && !alone) {
-            continue;
-        }
-        if (!alone && a->count > 0 && joins(a, size, p, r->is->parameters, axis)) {
-            a->size[a->count - 1] *= size;
-        }
-        else {
-            a->size[a->count++] = size;
-        }
-        for (int k = 0; k < r->is->parameters; k++) {
-            a->step[a->count - 1][k] = p[k].step[axis];
-        }
-    }
-    if (a->count == 0) {
-        a->size[a->count++] = 1;
-        memset(a->step[0], 0, sizeof a->step[0]);
-    }
-}
-
 static void prepare_outputs(const request *r)
 {
     for (int a = 0; a < r->is->outputs; a++) {
@@ -267,70 +223,28 @@ static void prepare_outputs(const request *r)
     }
 }
 
-/* The arrays of the first rows, which follow each other without gaps. */
-static fq_arrays first_rows(const request *r, size_t n)
-{
-    fq_arrays arrays = {{NULL}, {0}, {0}};
-    for (int a = 0; a < r->is->arrays; a++) {
-        const int packed = r->is->bits && a == r->is->bits;
-        arrays.data[a] = r->array[a]->data;
-        arrays.step[a] = packed ? 1 : (ptrdiff_t)r->element;
-        arrays.row_step[a] = packed ? (ptrdiff_t)(n / 8 + (n % 8 != 0)) : (ptrdiff_t)(n * r->element);
-    }
-    return arrays;
-}
-
-/* The parameters of the rows at `place`, which names an index along each axis but the last two. */
-static fq_given given_at(const axes *a, const parameter *p, const size_t *place)
-{
-    const char *data[PARAMETERS];
-    ptrdiff_t row[PARAMETERS];
-    const ptrdiff_t *step = a->step[a->count - 1];
-    for (int k = 0; k < PARAMETERS; k++) {
-        data[k] = p[k].data;
-        row[k] = a->count > 1 ? a->step[a->count - 2][k] : 0;
-        for (int axis = 0; axis < a->count - 2; axis++) {
-            data[k] += (ptrdiff_t)place[axis] * a->step[axis][k];
-        }
-    }
-    return (fq_given){data[0], data[1], data[2], data[3], step[0], step[1], step[2], step[3],
-                      row[0],  row[1],  row[2],  row[3]};
-}
-
-/* Counts on to the next place; 0 after the last. */
-static int next_place(size_t *place, const axes *a)
-{
-    for (int axis = a->count - 3; axis >= 0; axis--) {
-        if (++place[axis] < a->size[axis]) {
-            return 1;
-        }
-        place[axis] = 0;
-    }
-    return 0;
-}
-
+/* The last axis joins others only where its bits fill their bytes. */
 static fq_status run_axes(const request *r, const parameter *p, fq_values *bad)
 {
-    axes a;
-    find_axes(&a, r, p);
     const fq_call call = {r->is->op, r->type, 0, 1};
-    const size_t n = a.size[a.count - 1], rows = a.count > 1 ? a.size[a.count - 2] : 1;
-    fq_arrays arrays = first_rows(r, n);
-    size_t place[FQ_MOST_AXES] = {0};
-    do {
-        fq_given given;
-        if (r->is->parameters) {
-            given = given_at(&a, p, place);
+    const char *given[PARAMETERS] = {NULL};
+    char *data[FQ_MAX_ARRAYS] = {NULL};
+    fq_axes axes = {.count = 0};
+    for (int a = 0; a < r->is->arrays; a++) {
+        data[a] = r->array[a]->data;
+    }
+    for (int k = 0; k < r->is->parameters; k++) {
+        given[k] = p[k].data;
+    }
+    for (int64_t axis = 0; axis < r->x->rank; axis++) {
+        const size_t size = (size_t)r->x->dims[axis];
+        ptrdiff_t step[PARAMETERS] = {0};
+        for (int k = 0; k < r->is->parameters; k++) {
+            step[k] = p[k].step[axis];
         }
-        const fq_status status = fq_rows(&call, &arrays, rows, n, r->is->parameters ? &given : NULL, bad);
-        if (status != FQ_OK) {
-            return status;
-        }
-        for (int k = 0; k < r->is->arrays; k++) {
-            arrays.data[k] += (ptrdiff_t)rows * arrays.row_step[k];
-        }
-    } while (next_place(place, &a));
-    return FQ_OK;
+        fq_add_axis(&axes, size, step, axis == r->x->rank - 1 && r->is->bits && size % 8 != 0);
+    }
+    return fq_over_axes(&call, data, &axes, r->is->parameters ? given : NULL, bad);
 }
 
 /* The shape of the sums: that of all parameters together. Gives the number of sums. */

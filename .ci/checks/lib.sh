@@ -5,7 +5,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 strict="-std=c11 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Wshadow -Wconversion -Werror"
-layers="dispatch cpu params target_portable target_avx2 target_avx512 target_neon loops learnable threads cache pages"
+layers="dispatch cpu params target_portable target_avx2 target_avx512 target_neon axes loops learnable threads cache pages"
 
 # build_c COMPILER PROGRAM FLAGS...: a program of tests/c with all layers below Python, as $work/PROGRAM
 build_c() {

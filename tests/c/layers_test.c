@@ -59,7 +59,7 @@ static fq_given given_of(fq_type type, int rows)
                       .zero_point = (const char *)&zero_point,
                       .qmin = (const char *)&qmin,
                       .qmax = (const char *)&qmax};
-    given.scale_row = rows > 1 ? (type == FQ_F64 ? 8 : 4) : 0;
+    given.scale_key = rows > 1 ? (type == FQ_F64 ? 8 : 4) : 0;
     return given;
 }
 
@@ -72,7 +72,7 @@ static void run_learnable(const task *t, results *r)
                            .zero_point = given.zero_point, .qmin = given.qmin, .qmax = given.qmax,
                            .keys = ROWS, .of_scale = r->of_scale, .of_zero_point = r->of_zero_point};
     fq_values bad;
-    fq_learnable_add_axis(&c, (fq_axis){.length = ROWS, .dx = row, .dy = row, .x = row, .scale = given.scale_row, .key = 1});
+    fq_learnable_add_axis(&c, (fq_axis){.length = ROWS, .dx = row, .dy = row, .x = row, .scale = given.scale_key, .key = 1});
     fq_learnable_add_axis(&c, (fq_axis){.length = n / ROWS, .dx = size, .dy = size, .x = size});
     if (fq_learnable(&c, &bad) != FQ_OK) {
         exit(3);
@@ -97,7 +97,8 @@ static void run_rows(const task *t, results *r)
         a.step[two_outputs ? 1 : 2] = 1, a.row_step[two_outputs ? 1 : 2] = mask_row;
     }
     fq_values bad;
-    if (fq_rows(&t->call, &a, (size_t)t->rows, (size_t)length, backward ? NULL : &given, &bad) != FQ_OK) {
+    const fq_shape shape = {1, (size_t)t->rows, 1, (size_t)length};
+    if (fq_rows(&t->call, &a, &shape, backward ? NULL : &given, &bad) != FQ_OK) {
         exit(3);
     }
 }

@@ -1,0 +1,179 @@
+"""Plain calls, which fq takes past NumPy's iterator, give what the same calls give through NumPy."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from helpers import ARITHMETICS, FLOAT_TYPES, assert_same, gradients, hard_values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layouts import broadcasting_shape
+
+import fq
+
+GRID = (0.25, 0, -8, 7)
+NAMES = "fake_quantize", "forward", "forward_packed", "backward", "backward_packed", "backward_recompute"
+
+
+def through_numpy(ufunc, *args, **options):
+    """The same call with an argument that says nothing new, which fq leaves to NumPy."""
+    return ufunc(*args, subok=True, **options)
+
+
+def outcome(call, *args, **options):
+    """What a call returns, or the type and text of what it raises; and its warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = call(*args, **options)
+        except Exception as error:
+            result = type(error), str(error)
+    return result, [str(one.message) for one in caught]
+
+
+def parameters(shape, dtype, packed, draw):
+    """scale, zero_point, qmin and qmax: numbers of Python or NumPy, or arrays that broadcast into the shape."""
+    computed = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+
+    def one(number, make, of_rows):
+        kind = draw(st.sampled_from(["python", "numpy", "array"]))
+        if kind == "python":
+            return number
+        into = broadcasting_shape(shape[:-1] if of_rows else shape, draw) if kind == "array" else ()
+        array = np.asarray(make(into))
+        if draw(st.booleans()) and array.ndim:
+            array = np.repeat(array, 2, axis=0)[::2]
+        return array[()] if kind == "numpy" else array
+
+    integers = lambda low, high: lambda into: rng.integers(low, high, into)  # noqa: E731
+    return (
+        one(0.1, lambda into: rng.uniform(0.05, 0.5, into).astype(computed), False),
+        one(1, integers(-2, 3), False),
+        one(-8, integers(-9, -2), packed),
+        one(7, integers(3, 9), packed),
+    )
+
+
+@st.composite
+def calls(draw):
+    """A ufunc, its arguments, and the arrays that its outputs would be."""
+    name, dtype = draw(st.sampled_from(NAMES)), draw(st.sampled_from(FLOAT_TYPES))
+    shape = tuple(draw(st.lists(st.integers(0, 9), min_size=1, max_size=4)))
+    if draw(st.integers(0, 9)) == 0:
+        shape = (*shape[:-1], draw(st.integers(250, 700)))
+    rng, size = np.random.default_rng(draw(st.integers(0, 2**32))), int(np.prod(shape))
+    x = hard_values(dtype, GRID, rng, size).reshape(shape)
+    dy = gradients(dtype, rng, size).reshape(shape)
+    ufunc = getattr(ARITHMETICS[draw(st.sampled_from(list(ARITHMETICS)))], name)
+    if name == "backward":
+        return ufunc, (dy, rng.random(shape) < 0.5)
+    if name == "backward_packed":
+        return ufunc, (dy, rng.integers(0, 256, (*shape[:-1], -(-shape[-1] // 8)), np.uint8))
+    qparams = parameters(shape, dtype, name == "forward_packed", draw)
+    return ufunc, (dy, x, *qparams) if name == "backward_recompute" else (x, *qparams)
+
+
+@settings(max_examples=600)
+@given(calls(), st.data())
+def test_plain_calls_equal_those_through_numpy(call, data):
+    ufunc, args = call
+    expected = through_numpy(ufunc, *args)
+    assert_same(ufunc(*args), expected)
+    many = expected if isinstance(expected, tuple) else (expected,)
+    outs = tuple(np.full_like(one, 1) if data.draw(st.booleans()) else None for one in many)
+    found = ufunc(*args, out=outs)
+    assert_same(found, expected)
+    for one, out in zip(found if isinstance(found, tuple) else (found,), outs, strict=True):
+        assert out is None or one is out
+
+
+X = np.linspace(-3, 3, 24, dtype=np.float32).reshape(2, 3, 4)
+ODD = {
+    "a scale that overflows": (X, 1e300, 0, -8, 7),
+    "a scale of zero": (X, 0.0, 0, -8, 7),
+    "a negative scale": (X, -1, 0, -8, 7),
+    "a scale of NaN": (X, float("nan"), 0, -8, 7),
+    "an integer scale that is not exact": (X, 2**24 + 1, 0, -8, 7),
+    "a huge integer scale": (X, 10**400, 0, -8, 7),
+    "True as a scale": (X, True, 0, -8, 7),
+    "a float zero_point": (X, 0.25, 0.0, -8, 7),
+    "a level beyond int64": (X, 0.25, 0, -8, 2**64),
+    "a refused zero_point": (X, 0.25, 9, -8, 7),
+    "a refused scale in a channel": (X, np.float32([[1], [-1], [1]]), 0, -8, 7),
+    "a scale that does not broadcast": (X, np.ones(3, np.float32), 0, -8, 7),
+    "a scale larger than x": (X, np.ones((5, 2, 3, 4), np.float32), 0, -8, 7),
+    "x of no axes": (np.float32(0.3), 0.25, 0, -8, 7),
+    "x of integers": (np.arange(3), 0.25, 0, -8, 7),
+    "too few arguments": (X, 0.25),
+}
+
+
+@pytest.mark.parametrize("name", ["fake_quantize", "forward", "forward_packed"])
+@pytest.mark.parametrize("args", ODD.values(), ids=list(ODD))
+def test_odd_calls_end_as_those_through_numpy(name, args):
+    (found, warned), (expected, expected_warnings) = (outcome(f, *args) for f in both(getattr(fq, name)))
+    assert warned == expected_warnings
+    if isinstance(expected, tuple) and isinstance(expected[0], type):
+        assert found == expected
+    else:
+        assert_same(found, expected)
+
+
+def both(ufunc):
+    """A ufunc, and the same through NumPy."""
+    return ufunc, lambda *args, **options: through_numpy(ufunc, *args, **options)
+
+
+OUTS = {
+    "of another shape": lambda: np.empty((2, 3, 5), np.float32),
+    "of more axes": lambda: np.empty((2, 2, 3, 4), np.float32),
+    "of another type": lambda: np.empty(X.shape, np.float64),
+    "strided": lambda: np.empty((2, 3, 8), np.float32)[..., ::2],
+    "byte-swapped": lambda: np.empty(X.shape, np.dtype(np.float32).newbyteorder()),
+    "misaligned": lambda: np.empty(4 * X.size + 1, np.uint8)[1:].view(np.float32).reshape(X.shape),
+    "a list": lambda: [1.0],
+    "a tuple of two": lambda: (None, None),
+}
+
+
+@pytest.mark.parametrize("make", OUTS.values(), ids=list(OUTS))
+def test_odd_outputs_end_as_those_through_numpy(make):
+    found, expected = (outcome(f, X, *GRID, out=make())[0] for f in both(fq.fake_quantize))
+    if isinstance(expected, tuple):
+        assert found == expected
+    else:
+        assert_same(found, expected)
+
+
+def test_a_read_only_output_is_refused_and_kept():
+    y = np.full_like(X, 42)
+    y.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        fq.fake_quantize(X, *GRID, out=y)
+    assert (y == 42).all()
+
+
+@pytest.mark.parametrize("step", [-32, -4, 0, 4, 32])
+def test_outputs_that_overlap_parameters_and_inputs_are_right(step):
+    memory = np.full(256, 0.5, np.float32)
+    x, scale, y = memory[64:96], memory[128:160], memory[64 + step : 96 + step]
+    x[:] = np.linspace(-3, 3, 32)
+    expected = fq.reference.fake_quantize(x.copy(), scale.copy(), 0, -8, 7)
+    assert_same(fq.fake_quantize(x, scale, 0, -8, 7, out=y), expected)
+    x[:], scale[:] = np.linspace(-3, 3, 32), 0.5
+    assert_same(fq.fake_quantize(x, scale, 0, -8, 7, out=memory[128 + step : 160 + step]), expected)
+
+
+def test_calls_keep_no_reference_and_lose_none():
+    y, mask = np.empty_like(X), np.empty(X.shape, bool)
+    scale = np.full((3, 1), 0.25, np.float32)
+    kept = X, y, mask, scale, X.dtype, mask.dtype
+    before = [sys.getrefcount(one) for one in kept]
+    for _ in range(50):
+        fq.forward(X, scale, 0, -8, 7, out=(y, mask))
+        fq.forward(X, scale, 0, -8, 7)
+        with pytest.raises(ValueError, match="qmin must not exceed"):
+            fq.forward(X, scale, 0, 8, 7, out=(y, None))
+    assert [sys.getrefcount(one) for one in kept] == before
