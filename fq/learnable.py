@@ -1,6 +1,7 @@
 """Gradients of the scale and the zero point, as LSQ and LSQ+ learn them."""
 
 import math
+from itertools import zip_longest
 
 import numpy as np
 
@@ -116,14 +117,16 @@ def _backward(dy, x, qparams, out, reciprocal):
     unsafe = not dx.flags.aligned or any(_overlap_apart(dx, given) for given in (dy, x, *qparams))
     safe = np.empty_like(dx) if unsafe else dx
     # A sum for every set of parameters, then those over which scale or zero_point is broadcast are added up.
-    sums = np.zeros((2, *np.broadcast(*qparams).shape))
+    shape = _common_shape(qparams)
+    sums = np.zeros((2, math.prod(shape)))
+    of_scale, of_zero_point = (one.reshape(shape) for one in sums)
     if x.size > 0:
-        _core._learnable(reciprocal, safe, dy, x, *qparams, sums[0, ...], sums)
+        _core._learnable(reciprocal, safe, dy, x, *qparams, of_scale, sums)
     if safe is not dx:
         np.copyto(dx, safe)
     with np.errstate(all="ignore"):
-        _store(dscale, sums[0])
-        _store(dzero_point, sums[1])
+        _store(dscale, of_scale)
+        _store(dzero_point, of_zero_point)
     # As ufuncs do: what was given as it is, and a scalar for a new array without axes.
     return tuple(one[()] if old is None else one for one, old in zip((dx, dscale, dzero_point), given, strict=True))
 
@@ -159,6 +162,12 @@ def _parameters(qparams, shape, computed):
 def broadcasts_into(shape, into):
     """Whether an array of one shape can be broadcast to the other."""
     return len(shape) <= len(into) and all(a in (1, b) for a, b in zip(shape[::-1], into[::-1], strict=False))
+
+
+def _common_shape(arrays):
+    """The shape to which arrays broadcast, which are known to; np.broadcast knows 32 axes, where arrays have 64."""
+    axes = zip_longest(*(array.shape[::-1] for array in arrays), fillvalue=1)
+    return tuple(next((length for length in axis if length != 1), 1) for axis in axes)[::-1]
 
 
 def _outputs(out, shapes, dtypes, x):

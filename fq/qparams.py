@@ -95,13 +95,14 @@ def _levels(bits, signed, narrow_range):
 
 
 def _range(xmin, xmax):
-    """The range widened to contain 0.0, in float64 and of one shape, and the type for the scale."""
+    """The range widened to contain 0.0, in float64, and the type for the scale."""
     xmin, xmax = np.asarray(xmin), np.asarray(xmax)
     for name, value in (("xmin", xmin), ("xmax", xmax)):
         if not np.can_cast(value.dtype, np.float64, "same_kind"):
             raise TypeError(f"{name} must be real, got {value.dtype}")
     dtype = np.float64 if np.float64 in (xmin.dtype, xmax.dtype) else np.float32
-    low, high = np.broadcast_arrays(xmin.astype(np.float64), xmax.astype(np.float64))
+    with np.errstate(over="ignore"):
+        low, high = xmin.astype(np.float64), xmax.astype(np.float64)
     for name, value in (("xmin", low), ("xmax", high)):
         if not np.all(np.isfinite(value)):
             raise ValueError(f"{name} must be finite, got {value}")

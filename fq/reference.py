@@ -66,8 +66,12 @@ def backward_recompute(dy, x, scale, zero_point, qmin, qmax, *, arithmetic="divi
 
 def forward_packed(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
     """The nearest point of the grid and the mask, a bit an element: see `fq.forward_packed`."""
+    if not np.ndim(x):
+        raise ValueError("x must have an axis, the last one being packed")
     ends = (np.asarray(end)[..., np.newaxis] if np.ndim(end) else end for end in (qmin, qmax))  # one for a whole row
     y, mask = forward(x, scale, zero_point, *ends, arithmetic=arithmetic)
+    if y.shape[-1] != np.shape(x)[-1]:
+        raise ValueError(f"the last axis of scale and zero_point must be 1 or that of x, {np.shape(x)[-1]}")
     return y, np.packbits(mask, axis=-1, bitorder="little")
 
 
@@ -76,6 +80,8 @@ def backward_packed(dy, bits):
     dy, bits = np.asarray(dy), np.asarray(bits)
     if bits.dtype != np.uint8:
         raise TypeError(f"bits must be an array of uint8, got {bits.dtype}")
+    if not dy.ndim or not bits.ndim:
+        raise ValueError("dy and bits must have an axis, the last one being packed")
     n = dy.shape[-1]
     if bits.shape[-1] != -(-n // 8):
         raise ValueError(f"the last axis of bits must be {-(-n // 8)} for {n} elements, got {bits.shape[-1]}")
@@ -120,7 +126,11 @@ def _sum_to(shape, terms):
 
 
 def _exact_sum(row):
-    return math.fsum(row) if np.all(np.isfinite(row)) else np.sum(row)
+    """Exact, but where a part of it overflows or both infinities meet: there as NumPy adds."""
+    try:
+        return math.fsum(row)
+    except (OverflowError, ValueError):
+        return np.sum(row)
 
 
 def _native(x):
@@ -146,8 +156,11 @@ def _checked(scale, zero_point, qmin, qmax, compute, arithmetic):
         raise TypeError("zero_point, qmin and qmax must be integers")
     zero_point, qmin, qmax = (level.astype(np.int64) for level in levels)
     exact = 2**53 if compute is np.float64 else 2**24
+    scale = np.asarray(scale)
+    if not np.can_cast(scale.dtype, compute, "same_kind"):
+        raise TypeError(f"scale must be a real number or an array of them, got {scale.dtype}")
     with np.errstate(all="ignore"):
-        scale = np.asarray(scale).astype(compute)
+        scale = scale.astype(compute)
         if not np.all((scale > 0) & np.isfinite(scale)):
             raise ValueError(f"scale must be positive and finite, got {scale}")
         if arithmetic == "reciprocal" and not np.all(np.isfinite(compute(1) / scale)):

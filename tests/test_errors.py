@@ -95,8 +95,9 @@ def test_a_level_that_is_not_an_integer_is_a_type_error(bad):
 
 @pytest.mark.parametrize("bad", [1j, "a", None, np.datetime64("2020")])
 def test_a_scale_that_is_not_a_number_is_a_type_error(bad):
-    with pytest.raises(TypeError, match="scale must be a real number"):
-        fq.forward(X, bad, 0, -8, 7)
+    for functions in (fq, fq.reciprocal, fq.reference):
+        with pytest.raises(TypeError, match="scale must be a real number"):
+            functions.forward(X, bad, 0, -8, 7)
 
 
 @pytest.mark.parametrize("bad", [X, X.astype(np.uint8), X.astype(int), 1, 1.0])

@@ -251,3 +251,23 @@ def test_more_sums_than_the_pieces_can_hold_apart():
         assert_same((dx[part], dscale[part]), expected[:2])
     apart = fq.backward_learnable(x, x, scale, np.ones_like(x, int), -8, 7)[2]
     assert dzero_point == pytest.approx(apart.sum(dtype=np.float64), rel=1e-6)
+
+
+def test_parameters_have_as_many_axes_as_arrays_may():
+    dy, x, scale, *levels = case((3, 5), (3, 1), (5,), np.float32)
+    wide = (1,) * 62
+    found = fq.backward_learnable(
+        dy.reshape(*wide, 3, 5),
+        x.reshape(*wide, 3, 5),
+        scale.reshape(*wide, 3, 1),
+        levels[0].reshape(*wide, 5),
+        *levels[1:],
+    )
+    for one, other in zip(found, fq.backward_learnable(dy, x, scale, *levels), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_sums_that_overflow_are_infinite_in_the_reference_too():
+    dy = np.full(4, 1e308)
+    for functions in (fq, fq.reference):
+        assert functions.backward_learnable(dy, np.full(4, 9.0), 1.0, 0, -8, 7)[1] == np.inf

@@ -154,3 +154,15 @@ def test_an_end_of_the_grid_for_each_row_is_what_the_reference_takes(shape):
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape
         assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("functions", [fq, fq.reference], ids=["fq", "reference"])
+def test_what_has_no_axis_to_pack_is_refused_by_the_reference_too(functions):
+    for call in (
+        lambda: functions.forward_packed(np.float32(1), *GRID),
+        lambda: functions.backward_packed(np.float32(1), np.uint8([1])),
+        lambda: functions.backward_packed(np.ones(8, np.float32), np.uint8(1)),
+        lambda: functions.forward_packed(np.ones((3, 1), np.float32), np.full(9, 0.1), *GRID[1:]),
+    ):
+        with pytest.raises(ValueError, match=r"axis|dimension"):
+            call()

@@ -90,3 +90,13 @@ def test_bad_ranges_are_refused(arguments, error, message):
 def test_a_narrow_range_needs_two_bits():
     with pytest.raises(ValueError, match="2 to 16 for a narrow range, got 1"):
         fq.choose_qparams(-1, 1, 1, narrow_range=True)
+
+
+def test_ranges_have_as_many_axes_as_arrays_may():
+    qp = fq.choose_qparams(-np.ones((1,) * 40 + (2, 1)), np.ones((1,) * 40 + (3,)), symmetric=True)
+    assert qp.scale.shape == qp.zero_point.shape == (1,) * 40 + (2, 3)
+
+
+def test_an_end_beyond_float64_is_refused_without_a_warning():
+    with np.errstate(over="raise"), pytest.raises(ValueError, match="must be finite"):
+        fq.choose_qparams(0, np.finfo(np.longdouble).max)
