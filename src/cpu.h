@@ -20,6 +20,7 @@
 typedef struct {
     int avx2;   /* AVX2, FMA and F16C */
     int avx512; /* these, and AVX-512 F, BW, DQ and VL */
+    int divides; /* float32 as fast as it multiplies and corrects the product */
 } fq_cpu;
 
 /* Slow in a virtual machine: asked once. */

@@ -11,12 +11,14 @@ enum { MOST_TARGETS = 4 };
 
 static const fq_target *available[MOST_TARGETS + 1]; /* the best first, then NULL */
 static const fq_target *in_use = &fq_target_portable;
+static int divides;
 
 static void find_targets(void)
 {
     size_t n = 0;
 #if FQ_HAVE_X86
     const fq_cpu cpu = fq_cpu_ask();
+    divides = cpu.divides;
     if (cpu.avx512) {
         available[n++] = &fq_target_avx512;
     }
@@ -30,6 +32,8 @@ static void find_targets(void)
 }
 
 const fq_target *fq_target_in_use(void) { return in_use; }
+
+int fq_divides(void) { return divides; }
 
 const fq_target *fq_target_available(size_t i)
 {

@@ -13,4 +13,7 @@ const fq_target *fq_target_available(size_t i);
 /* Use the named target, or the best one if name is NULL. -1: this build or this machine has no such target. */
 int fq_target_use(const char *name);
 
+/* Whether this processor divides float32 as fast as it multiplies and corrects the product. */
+int fq_divides(void);
+
 #endif

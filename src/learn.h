@@ -50,18 +50,14 @@ static FQ_INLINE void E(learn_some)(elem_t *dx, const elem_t *dy, const elem_t *
 }
 
 /* In halves, so that the order is the same whatever the width of a vector. */
-static FQ_INLINE double E(total)(const f64_vec *sums)
+static FQ_INLINE double E(total)(f64_vec *sums)
 {
-    double lane[FQ_SUMS];
-    for (size_t k = 0; k < FQ_SUMS / f64_LANES; k++) {
-        f64_write(lane + k * f64_LANES, sums[k]);
-    }
-    for (size_t half = FQ_SUMS / 2; half > 0; half /= 2) {
+    for (size_t half = FQ_SUMS / f64_LANES / 2; half > 0; half /= 2) {
         for (size_t k = 0; k < half; k++) {
-            lane[k] += lane[k + half];
+            sums[k] = f64_add(sums[k], sums[k + half]);
         }
     }
-    return lane[0];
+    return f64_total(sums[0]);
 }
 
 static FQ_INLINE void E(learn_of_all)(char *const *data, size_t n, const fq_params *p, fq_way way)

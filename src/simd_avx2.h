@@ -101,6 +101,12 @@ static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v)
 }
 static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm256_sub_pd(a, b); }
 static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm256_add_pd(a, b); }
+/* Halves added to each other, until one lane is left. */
+static FQ_INLINE double f64_total(f64_vec v)
+{
+    const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
+}
 static FQ_INLINE void f64_write(double *to, f64_vec v) { _mm256_storeu_pd(to, v); }
 static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, v; }
 static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)

@@ -97,6 +97,13 @@ static FQ_INLINE f64_vec f64_add_out(unsigned lanes, size_t k, f64_vec sum, f64_
     const __mmask16 out = _knot_mask16((__mmask16)lanes);
     return _mm512_mask_add_pd(sum, (__mmask8)(k ? _kshiftri_mask16(out, 8) : out), sum, v);
 }
+/* Halves added to each other, until one lane is left. */
+static FQ_INLINE double f64_total(f64_vec v)
+{
+    const __m256d half = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
+    const __m128d quarter = _mm_add_pd(_mm256_castpd256_pd128(half), _mm256_extractf128_pd(half, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(quarter, _mm_unpackhi_pd(quarter, quarter)));
+}
 static FQ_INLINE void f64_write(double *to, f64_vec v) { _mm512_storeu_pd(to, v); }
 static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, v; }
 static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)

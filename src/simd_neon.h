@@ -98,6 +98,7 @@ static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v)
 }
 static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return vsubq_f64(a, b); }
 static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return vaddq_f64(a, b); }
+static FQ_INLINE double f64_total(f64_vec v) { return vaddvq_f64(v); }
 static FQ_INLINE void f64_write(double *to, f64_vec v) { vst1q_f64(to, v); }
 static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, v; }
 static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)

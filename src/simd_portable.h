@@ -88,6 +88,7 @@ FQ_SCALAR_WORDS(f32, float, fabsf, copysignf, 0x1p23f)
 FQ_SCALAR_WORDS(f64, double, fabs, copysign, 0x1p52)
 
 static FQ_INLINE double f64_add(double a, double b) { return a + b; }
+static FQ_INLINE double f64_total(double v) { return v; }
 static FQ_INLINE void f64_write(double *to, double v) { *to = v; }
 
 static FQ_INLINE void stream_done(void) {}
