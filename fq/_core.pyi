@@ -1,5 +1,7 @@
 """The extension module, for type checkers."""
 
+from typing import Any
+
 import numpy as np
 
 divide: dict[str, np.ufunc]
@@ -14,6 +16,17 @@ def target() -> str: ...
 def targets() -> list[str]: ...
 def xla_handlers() -> dict[str, object]: ...
 def _describe(ufunc: np.ufunc, doc: str, /) -> None: ...
+def _learnable_plain(
+    reciprocal: bool,
+    dy: object,
+    x: object,
+    scale: object,
+    zero_point: object,
+    qmin: object,
+    qmax: object,
+    out: object,
+    /,
+) -> tuple[Any, Any, Any] | None: ...
 def _learnable(
     reciprocal: int,
     dx: np.ndarray,

@@ -104,6 +104,11 @@ def scale_gradient_factor(n, qmax):
 
 
 def _backward(dy, x, qparams, out, reciprocal):
+    plain = _core._learnable_plain(reciprocal, dy, x, *qparams, out)
+    return _backward_of_any(dy, x, qparams, out, reciprocal) if plain is None else plain
+
+
+def _backward_of_any(dy, x, qparams, out, reciprocal):
     dy, x = _elements("dy", dy), _elements("x", x)
     if dy.dtype != x.dtype:
         raise TypeError(f"dy and x must have one type, got {dy.dtype} and {x.dtype}")

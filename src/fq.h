@@ -46,6 +46,8 @@ typedef struct {
     const void *scales, *invs, *los, *his; /* the same, an element each: float, or double for float64 */
     int stream;      /* store y or dx past the cache */
     ptrdiff_t ahead; /* bytes from what a learnable backward works on to what it should fetch */
+    size_t rows;     /* of a learnable backward with parameters of their own for the elements of a row */
+    ptrdiff_t dx_row, dy_row, x_row; /* bytes from one of these rows to the next */
 } fq_params;
 
 /* data: the outputs, then the inputs, in the order of fq_op. */

@@ -78,22 +78,30 @@ static FQ_INLINE void E(learn_of_all)(char *const *data, size_t n, const fq_para
     *(double *)(void *)data[2] += E(total)(sums.outside);
 }
 
-/* The sums are padded to whole vectors, as the levels are. */
+/* Rows that add to the same sums, which are padded to whole vectors, as the levels are. */
 static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params *p, fq_way way)
 {
-    elem_t *dx = (elem_t *)data[0];
     double *of_scale = (double *)(void *)data[1], *outside = (double *)(void *)data[2];
-    const elem_t *dy = (const elem_t *)data[3], *x = (const elem_t *)data[4];
     for (size_t i = 0; i < n; i += LANES) {
-        C(vec) slope;
-        unsigned in_range;
         const E(levels) l = E(levels_from)(p, i);
-        const C(vec) d = E(learn_vector)(dx + i, dy + i, x + i, E(lanes_at)(i, n), l, way, p->ahead, &slope, &in_range);
+        const size_t count = E(lanes_at)(i, n);
+        char *dx = data[0] + i * sizeof(elem_t);
+        const char *dy = data[3] + i * sizeof(elem_t), *x = data[4] + i * sizeof(elem_t);
+        f64_vec scale[P(WIDE)], out[P(WIDE)];
         for (size_t k = 0; k < P(WIDE); k++) {
-            const size_t at = i + k * f64_LANES;
-            f64_vec scale = f64_read(of_scale, at), out = f64_read(outside, at);
-            E(learn_part)(&scale, &out, d, slope, in_range, k);
-            f64_write(of_scale + at, scale), f64_write(outside + at, out);
+            scale[k] = f64_read(of_scale, i + k * f64_LANES), out[k] = f64_read(outside, i + k * f64_LANES);
+        }
+        for (size_t row = 0; row < p->rows; row++, dx += p->dx_row, dy += p->dy_row, x += p->x_row) {
+            C(vec) slope;
+            unsigned in_range;
+            const C(vec) d = E(learn_vector)((elem_t *)(void *)dx, (const elem_t *)(const void *)dy,
+                                             (const elem_t *)(const void *)x, count, l, way, p->ahead, &slope, &in_range);
+            for (size_t k = 0; k < P(WIDE); k++) {
+                E(learn_part)(&scale[k], &out[k], d, slope, in_range, k);
+            }
+        }
+        for (size_t k = 0; k < P(WIDE); k++) {
+            f64_write(of_scale + i + k * f64_LANES, scale[k]), f64_write(outside + i + k * f64_LANES, out[k]);
         }
     }
 }

@@ -13,6 +13,7 @@
 enum {
     BLOCK = 4096,       /* elements of a row that are summed before they are added to the sum of their key */
     FLUSH_AFTER = 1024, /* rows likewise, where each column has a key */
+    TOGETHER = 16,      /* of these rows go to a kernel */
     AHEAD = 2048,       /* bytes to fetch ahead */
     MOST_PIECES = 16,
     PIECE_FROM = 32 * 1024,       /* elements from which a piece gains */
@@ -160,9 +161,9 @@ static fq_status prepare(worker *w, const item *at, fq_values *bad)
     return status;
 }
 
-static void run_item(worker *w, const item *at)
+static void run_item(worker *w, const item *at, size_t rows)
 {
-    const fq_axis *inner = w->plan->inner;
+    const fq_axis *inner = w->plan->inner, *outer = w->plan->outer;
     const size_t size = fq_size_of(w->plan->call->type);
     const int direct = w->plan->contiguous;
     char *data[] = {at->dx, (char *)w->of_scale, (char *)w->outside, (char *)(uintptr_t)at->dy,
@@ -172,17 +173,31 @@ static void run_item(worker *w, const item *at)
         fq_copy_strided(data[3], (ptrdiff_t)size, at->dy, inner->dy, size, at->n);
         fq_copy_strided(data[4], (ptrdiff_t)size, at->x, inner->x, size, at->n);
     }
+    w->params.rows = rows;
+    w->params.dx_row = outer->dx, w->params.dy_row = outer->dy, w->params.x_row = outer->x;
     w->kernel(data, at->n, &w->params);
     if (!direct) {
         fq_copy_strided(at->dx, inner->dx, data[0], (ptrdiff_t)size, size, at->n);
     }
 }
 
+/* How many of so many rows a kernel may take, which go on as the outer axis does: those of the same keys. */
+static size_t rows_together(const worker *w, size_t items)
+{
+    const plan *p = w->plan;
+    const fq_axis *o = p->outer;
+    if (!p->each || !p->contiguous || o->key != 0 || o->scale != 0 || o->zero_point != 0 || o->qmin != 0 || o->qmax != 0) {
+        return 1;
+    }
+    const size_t left = FLUSH_AFTER - w->waiting, most = left < TOGETHER ? left : TOGETHER;
+    return items < most ? items : most;
+}
+
 /* The items that follow each other along the axis outside the innermost one. */
 static fq_status run_items(worker *w, item at, size_t items, fq_values *bad)
 {
     const plan *p = w->plan;
-    for (; items > 0; items--, step(&at, p->outer, 1)) {
+    for (size_t rows; items > 0; items -= rows, step(&at, p->outer, rows)) {
         if (w->waiting == (p->each ? FLUSH_AFTER : 1) || w->key != at.key || w->n != at.n) {
             flush(w);
         }
@@ -190,8 +205,9 @@ static fq_status run_items(worker *w, item at, size_t items, fq_values *bad)
         if (status != FQ_OK) {
             return status;
         }
-        w->key = at.key, w->n = at.n, w->waiting++;
-        run_item(w, &at);
+        rows = rows_together(w, items);
+        w->key = at.key, w->n = at.n, w->waiting += rows;
+        run_item(w, &at, rows);
     }
     return FQ_OK;
 }
@@ -263,37 +279,39 @@ static part part_of(const plan *p, size_t piece)
     return all;
 }
 
-/* Makes room for the sums of all pieces; whoever calls frees that of the first. */
-static fq_status make_parts(plan *p)
+/* Makes room for the sums of all pieces, and behind them for those of the keys, which it gives, or NULL. Whoever calls
+ * frees that of the first piece. */
+static key_sums *make_parts(plan *p)
 {
-    size_t sums = 1;
+    size_t sums = 0;
     for (size_t piece = 0; piece < p->pieces; piece++) {
         p->part[piece] = part_of(p, piece);
         sums += p->part[piece].keys;
     }
-    key_sums *room = p->part[0].sums = calloc(sums, sizeof *room);
+    key_sums *room = p->part[0].sums = calloc(sums + p->call->keys, sizeof *room);
     for (size_t piece = 0; room != NULL && piece < p->pieces; piece++) {
         p->part[piece].sums = room;
         room += p->part[piece].keys;
     }
-    return p->part[0].sums != NULL ? FQ_OK : FQ_NO_MEMORY;
+    return room;
 }
 
-static void merge(const plan *p)
+/* Into room behind the sums of the pieces, which starts as zeros. */
+static void merge(const plan *p, key_sums *all)
 {
     const fq_learnable_call *c = p->call;
-    for (size_t key = 0; key < c->keys; key++) {
-        key_sums all = {{0, 0}, {0, 0}};
-        for (size_t piece = 0; piece < p->pieces; piece++) {
-            const part *from = &p->part[piece];
-            if (key - from->first < from->keys) {
-                const key_sums *one = &from->sums[key - from->first];
-                add(&all.scale, one->scale.sum), all.scale.lost += one->scale.lost;
-                add(&all.zero_point, one->zero_point.sum), all.zero_point.lost += one->zero_point.lost;
-            }
+    for (size_t piece = 0; piece < p->pieces; piece++) {
+        const part *from = &p->part[piece];
+        key_sums *to = all + from->first;
+        for (size_t key = 0; key < from->keys; key++) {
+            const key_sums *one = &from->sums[key];
+            add(&to[key].scale, one->scale.sum), to[key].scale.lost += one->scale.lost;
+            add(&to[key].zero_point, one->zero_point.sum), to[key].zero_point.lost += one->zero_point.lost;
         }
-        c->of_scale[key] = total(&all.scale);
-        c->of_zero_point[key] = total(&all.zero_point);
+    }
+    for (size_t key = 0; key < c->keys; key++) {
+        c->of_scale[key] = total(&all[key].scale);
+        c->of_zero_point[key] = total(&all[key].zero_point);
     }
 }
 
@@ -341,7 +359,8 @@ fq_status fq_learnable(fq_learnable_call *call, fq_values *bad)
     fq_values refused[MOST_PIECES];
     plan p = plan_of(call);
     p.status = status, p.bad = refused;
-    if (make_parts(&p) != FQ_OK) {
+    key_sums *all = make_parts(&p);
+    if (all == NULL) {
         return FQ_NO_MEMORY;
     }
     const fq_fpflags flags = fq_fpflags_save();
@@ -351,7 +370,7 @@ fq_status fq_learnable(fq_learnable_call *call, fq_values *bad)
         *bad = refused[piece];
     }
     if (result == FQ_OK) {
-        merge(&p);
+        merge(&p, all);
     }
     fq_fpflags_restore(flags);
     free(p.part[0].sums);

@@ -149,6 +149,8 @@ static PyMethodDef methods[] = {
     {"has_openmp", has_openmp, METH_NOARGS, "has_openmp(): whether this build has threads of its own."},
     {"_learnable", fq_learnable_from_python, METH_VARARGS,
      "_learnable(reciprocal, dx, dy, x, scale, zero_point, qmin, qmax, keys, sums): see fq/learnable.py."},
+    {"_learnable_plain", (PyCFunction)(void *)fq_learnable_plain, METH_FASTCALL,
+     "_learnable_plain(reciprocal, dy, x, scale, zero_point, qmin, qmax, out): the results of a plain call, or None."},
     {"_use_large_pages", use_large_pages, METH_O,
      "_use_large_pages(memory): ask for large pages under what is written first, where that pays."},
     {"xla_handlers", xla_handlers, METH_NOARGS,

@@ -177,3 +177,63 @@ def test_calls_keep_no_reference_and_lose_none():
         with pytest.raises(ValueError, match="qmin must not exceed"):
             fq.forward(X, scale, 0, 8, 7, out=(y, None))
     assert [sys.getrefcount(one) for one in kept] == before
+
+
+LEARNABLE_SHAPES = [  # of x, of scale, of zero_point (None: a number)
+    ((24,), None, None),
+    ((24,), (), ()),
+    ((5000,), None, ()),
+    ((4, 30, 6), (30, 1), (30, 1)),
+    ((4, 30, 6), (4, 1, 1), None),
+    ((400, 33), (33,), (33,)),
+    ((400, 33), (33,), ()),
+    ((40, 33), (40, 33), (40, 33)),
+    ((40, 33), (40, 33), None),
+    ((3000, 16), (3000, 1), (3000, 1)),
+    ((3000, 16), (3000, 1), None),
+    ((0, 3), (3,), (3,)),
+    ((2, 3), (2, 1), (3,)),
+    ((2, 3), None, (3,)),
+]
+
+
+@pytest.mark.parametrize("dtype", FLOAT_TYPES, ids=str)
+@pytest.mark.parametrize(("shape", "of_scale", "of_zero_point"), LEARNABLE_SHAPES)
+@pytest.mark.parametrize("reciprocal", [False, True])
+def test_plain_learnable_calls_equal_those_of_any_arrays(reciprocal, shape, of_scale, of_zero_point, dtype):
+    rng = np.random.default_rng(3)
+    computed = np.float64 if dtype == np.float64 else np.float32
+    dy, x = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    scale = 0.1 if of_scale is None else rng.uniform(0.05, 0.2, of_scale).astype(computed)
+    zero_point = 1 if of_zero_point is None else np.asarray(rng.integers(-2, 3, of_zero_point))
+    qparams = scale, zero_point, -8, 7
+    backward = (fq.reciprocal if reciprocal else fq).backward_learnable
+    expected = fq.learnable._backward_of_any(dy, x, qparams, None, reciprocal)
+    found = backward(dy, x, *qparams)
+    assert_same(found, expected)
+    assert [type(one) for one in found] == [type(one) for one in expected]
+    dx = np.full_like(x, 42)
+    found = backward(dy, x, *qparams, out=(dx, None, None))
+    assert found[0] is dx
+    assert_same(found, expected)
+    assert_same(backward(dy.copy(), x, *qparams, out=(x, None, None)), expected)
+
+
+@pytest.mark.parametrize("qparams", [(0.0, 0, -8, 7), (0.25, 9, -8, 7), (np.float32([[-1], [1]]), 0, -8, 7)])
+def test_plain_learnable_calls_are_refused_alike(qparams):
+    dy = x = np.ones((2, 3), np.float32)
+    found = outcome(fq.backward_learnable, dy, x, *qparams)
+    assert found[0][0] is ValueError
+    assert found == outcome(fq.learnable._backward_of_any, dy, x, qparams, None, False)
+
+
+def test_plain_learnable_calls_keep_no_reference():
+    x, scale = np.ones((2, 3), np.float32), np.ones((2, 1), np.float32)
+    dx = np.empty_like(x)
+    before = [sys.getrefcount(one) for one in (x, scale, dx)]
+    for _ in range(50):
+        fq.backward_learnable(x, x, scale, 0, -8, 7)
+        fq.backward_learnable(x, x, scale, 0, -8, 7, out=(dx, None, None))
+        with pytest.raises(ValueError, match="scale"):
+            fq.backward_learnable(x, x, -scale, 0, -8, 7)
+    assert [sys.getrefcount(one) for one in (x, scale, dx)] == before

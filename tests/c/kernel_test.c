@@ -194,17 +194,20 @@ static int guards_are_whole(const output *o)
     return memcmp(o->start - GUARD, guard, GUARD) == 0 && memcmp(o->start + o->size, guard, GUARD) == 0;
 }
 
-/* The sums begin with something in them. NaNs among them become one and the same. */
-static void run_learnable(const fq_target *target, const call *c, const void *dy, const fq_params *p, output *dx,
-                          output *sums)
+/* The sums begin with something in them. NaNs among them become one and the same. A third of the calls with parameters of
+ * their own for the elements have three rows. */
+static void run_learnable(const fq_target *target, const call *c, const void *dy, fq_params *p, output *dx, output *sums)
 {
+    const ptrdiff_t size = (ptrdiff_t)fq_size_of(c->type);
     static _Alignas(CACHE_LINE) double sum[2][FQ_CHUNK];
     char *data[] = {(char *)dx->start, (char *)sum[0], (char *)sum[1], (char *)(uintptr_t)dy,
                     (char *)(uintptr_t)c->input[1]};
     for (size_t i = 0; i < FQ_CHUNK; i++) {
         sum[0][i] = (double)(i + 1) / 3, sum[1][i] = (double)i;
     }
-    target->learnable[c->type][c->way](data, c->n, p);
+    p->rows = c->n % 3 == 0 && (c->way == FQ_DIVIDE_EACH || c->way == FQ_MULTIPLY_EACH) ? 3 : 1;
+    p->dx_row = p->dy_row = p->x_row = (ptrdiff_t)(c->n / p->rows) * size;
+    target->learnable[c->type][c->way](data, c->n / p->rows, p);
     for (size_t i = 0, half = sums->size / 2; i < half / sizeof(double); i++) {
         for (size_t k = 0; k < 2; k++) {
             const double v = isnan(sum[k][i]) ? (double)NAN : sum[k][i];

@@ -1,0 +1,57 @@
+/* Plain calls: what was given, where nothing needs to be broadcast into buffers, cast or copied. */
+#ifndef FQ_PLAIN_H
+#define FQ_PLAIN_H
+
+#include "ufuncs.h"
+
+#include "numpy_api.h"
+#include <numpy/ufuncobject.h>
+
+#include "axes.h"
+
+enum { FQ_MOST_OPERANDS = 8 };
+
+/* An operand: 'v' has the type of x, 's' is the scale, 'i' an int64, 'b' a bool mask, 'u' packed bits. */
+typedef struct {
+    const char *name;
+    fq_op op;
+    int reciprocal;
+    int nin, nout;
+    const char *kinds;         /* inputs, then outputs */
+    const char *const *labels; /* the inputs' names, for messages */
+    int arrays[FQ_MAX_ARRAYS]; /* operands of the loop, in the order of fq_op */
+    int scale;                 /* the operand that is the scale, or 0: no parameters */
+    const char *signature;     /* of a generalized ufunc, or NULL */
+    PyUFunc_ProcessCoreDimsFunc *core_dims;
+} fq_ufunc_spec;
+
+/* The DType of an operand of this kind in a loop of this type. */
+PyArray_DTypeMeta *fq_dtype_of_kind(char kind, fq_type type);
+
+typedef union {
+    float f32;
+    double f64;
+    int64_t level;
+} fq_number;
+
+/* A plain call, as far as it has been read. */
+typedef struct {
+    const fq_ufunc_spec *spec;
+    fq_type type;
+    PyArrayObject *operand[FQ_MOST_OPERANDS]; /* inputs, then outputs; NULL: a number, or an output to make */
+    fq_number number[FQ_PARAMETERS];
+} fq_plain_call;
+
+/* Each gives 0 where the call is not plain. out: an array, or a tuple with an array or None for each output. */
+int fq_read_inputs(fq_plain_call *c, const fq_ufunc_spec *spec, PyObject *const *args);
+int fq_read_outputs(fq_plain_call *c, PyObject *out);
+
+/* Makes the outputs that are missing; from here on the call owns all of them. 0 with an exception set where one could not be
+ * made. *all_new stays 1 where none was given. */
+int fq_own_outputs(fq_plain_call *c, int *all_new);
+
+/* Where the k-th parameter begins, and its step along an axis of x. */
+const char *fq_given_data(const fq_plain_call *c, int k);
+ptrdiff_t fq_given_step(const fq_plain_call *c, int k, int axis);
+
+#endif
