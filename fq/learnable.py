@@ -105,7 +105,13 @@ def scale_gradient_factor(n, qmax):
 
 def _backward(dy, x, qparams, out, reciprocal):
     plain = _core._learnable_plain(reciprocal, dy, x, *qparams, out)
-    return _backward_of_any(dy, x, qparams, out, reciprocal) if plain is None else plain
+    if plain is None:
+        return _backward_of_any(dy, x, qparams, out, reciprocal)
+    dx, dscale, dzero_point = plain
+    if isinstance(dzero_point, np.ndarray) and np.ndim(qparams[1]) == 0:
+        with np.errstate(all="ignore"):
+            dzero_point = dscale.dtype.type(dzero_point.sum())
+    return dx, dscale, dzero_point
 
 
 def _backward_of_any(dy, x, qparams, out, reciprocal):

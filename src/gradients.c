@@ -119,38 +119,27 @@ static fq_status run_plain(const fq_plain_call *c, size_t keys, double *sums, fq
     return status;
 }
 
-/* Sums of a shape, rounded to the type computed in; a scalar where there are no axes. */
-static PyObject *rounded(const fq_plain_call *c, PyArrayObject *shape, const double *sums)
+/* Sums of a shape, rounded to the type; a scalar where there are no axes. */
+static PyObject *rounded(PyArrayObject *shape, const double *sums, int in_f64)
 {
     static npy_intp none[1];
-    PyArray_Descr *descr = PyArray_DescrFromType(c->type == FQ_F64 ? NPY_DOUBLE : NPY_FLOAT);
+    PyArray_Descr *descr = PyArray_DescrFromType(in_f64 ? NPY_DOUBLE : NPY_FLOAT);
     PyArrayObject *to = (PyArrayObject *)PyArray_Empty(shape ? PyArray_NDIM(shape) : 0,
                                                        shape ? PyArray_DIMS(shape) : none, descr, 0);
     if (to == NULL) {
         return NULL;
     }
     const npy_intp count = PyArray_SIZE(to);
-    for (npy_intp i = 0; i < count && c->type != FQ_F64; i++) {
+    for (npy_intp i = 0; i < count && !in_f64; i++) {
         ((float *)PyArray_DATA(to))[i] = (float)sums[i];
     }
-    if (c->type == FQ_F64) {
+    if (in_f64) {
         memcpy(PyArray_DATA(to), sums, (size_t)count * sizeof *sums);
     }
     return PyArray_Return(to);
 }
 
-/* The sums for a zero_point that all scales share, added up as NumPy does. */
-static int add_up(double *sum, npy_intp keys, double *sums)
-{
-    PyObject *all = PyArray_SimpleNewFromData(1, &keys, NPY_DOUBLE, sums);
-    PyObject *total = all ? PyArray_Sum((PyArrayObject *)all, 0, NPY_DOUBLE, NULL) : NULL;
-    *sum = total ? PyFloat_AsDouble(total) : 0;
-    Py_XDECREF(total);
-    Py_XDECREF(all);
-    return total != NULL;
-}
-
-/* (dx, dscale, dzero_point) of a plain call. */
+/* (dx, dscale, dzero_point) of a plain call. Where all scales share a zero_point, its sums are left apart, in float64. */
 static PyObject *plain_results(fq_plain_call *c, size_t keys, double *sums)
 {
     fq_values bad;
@@ -161,10 +150,11 @@ static PyObject *plain_results(fq_plain_call *c, size_t keys, double *sums)
         fq_raise_refused(status, &bad, c->type);
         return NULL;
     }
-    if (shared && !add_up(&sums[keys], (npy_intp)keys, sums + keys)) {
-        return NULL;
-    }
-    PyObject *of_scale = rounded(c, scale, sums), *of_zero_point = rounded(c, zero_point, sums + keys);
+    const int in_f64 = c->type == FQ_F64;
+    PyObject *of_scale = rounded(scale, sums, in_f64);
+    PyObject *of_zero_point = of_scale == NULL ? NULL
+                              : shared         ? rounded(scale, sums + keys, 1)
+                                               : rounded(zero_point, sums + keys, in_f64);
     PyObject *all = of_scale && of_zero_point ? PyTuple_Pack(3, c->operand[PLAIN_DX], of_scale, of_zero_point) : NULL;
     Py_XDECREF(of_scale);
     Py_XDECREF(of_zero_point);
