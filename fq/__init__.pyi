@@ -1,7 +1,7 @@
 """The public names of fq, for type checkers."""
 
 from fq import gradcheck, reciprocal, reference
-from fq._types import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
+from fq._core import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
 from fq.learnable import backward_learnable, scale_gradient_factor
 from fq.qparams import QParams, choose_qparams
 

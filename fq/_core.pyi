@@ -1,8 +1,11 @@
-"""The extension module, for type checkers."""
+"""The extension module, for type checkers: NumPy's own stubs leave the parameters of a ufunc open."""
+
+from typing import Any, type_check_only
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 divide: dict[str, np.ufunc]
 reciprocal: dict[str, np.ufunc]
@@ -43,3 +46,68 @@ def _learnable(
 def _set_cache_threshold(bytes: int, /) -> None: ...
 def _set_target(name: str, /) -> None: ...
 def _use_large_pages(memory: np.ndarray, /) -> None: ...
+
+@type_check_only
+class _Quantize(np.ufunc):  # type: ignore[misc]
+    def __call__(
+        self,
+        x: ArrayLike,
+        scale: ArrayLike,
+        zero_point: ArrayLike,
+        qmin: ArrayLike,
+        qmax: ArrayLike,
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> NDArray[Any]: ...
+
+@type_check_only
+class _Forward(np.ufunc):  # type: ignore[misc]
+    def __call__(
+        self,
+        x: ArrayLike,
+        scale: ArrayLike,
+        zero_point: ArrayLike,
+        qmin: ArrayLike,
+        qmax: ArrayLike,
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]: ...
+
+@type_check_only
+class _ForwardPacked(np.ufunc):  # type: ignore[misc]
+    def __call__(
+        self,
+        x: ArrayLike,
+        scale: ArrayLike,
+        zero_point: ArrayLike,
+        qmin: ArrayLike,
+        qmax: ArrayLike,
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]: ...
+
+@type_check_only
+class _Backward(np.ufunc):  # type: ignore[misc]
+    def __call__(self, dy: ArrayLike, mask: ArrayLike, /, *args: Any, **kwargs: Any) -> NDArray[Any]: ...
+
+@type_check_only
+class _BackwardPacked(np.ufunc):  # type: ignore[misc]
+    def __call__(self, dy: ArrayLike, bits: ArrayLike, /, *args: Any, **kwargs: Any) -> NDArray[Any]: ...
+
+@type_check_only
+class _BackwardRecompute(np.ufunc):  # type: ignore[misc]
+    def __call__(
+        self,
+        dy: ArrayLike,
+        x: ArrayLike,
+        scale: ArrayLike,
+        zero_point: ArrayLike,
+        qmin: ArrayLike,
+        qmax: ArrayLike,
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> NDArray[Any]: ...
