@@ -142,7 +142,7 @@ def main(arguments=None):
         from benchmarks import plot
 
         report.write(result, chosen.out)
-        plot.write(result["rows"], chosen.out / "speed.png")
+        plot.save(plot.picture(result["rows"]), chosen.out / "speed.png")
     return 0
 
 

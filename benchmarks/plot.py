@@ -1,79 +1,107 @@
-"""Draws speed relative to memcpy by size: a panel of fq's functions per type, and one of the peers."""
+"""Draws speed relative to memcpy by size: fq above, its peers below, a column for each number of threads."""
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from PIL import Image
 
 from benchmarks.report import size_text
-from benchmarks.timing import COPY
+from benchmarks.timing import COPY, FORWARD
 
 # Okabe and Ito's palette, which the colour-blind can tell apart, and grey; every line has a marker of its own too.
-COLOURS = ["#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#999999", "#B8A900"]
+BLACK, ORANGE, SKY, GREEN, VERMILION, BLUE, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#D55E00",
+    "#0072B2",
+    "#CC79A7",
+)
+COLOURS = [BLACK, ORANGE, SKY, GREEN, VERMILION, BLUE, PURPLE, "#999999", "#B8A900"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]
 DASHES = ["-", "--", ":", "-."]
+HATCHES = ["", "//", "..", "\\\\", "xx"]
 
 
-def write(rows, path):
-    """The figure as a PNG."""
+def save(figure, path):
+    """The figure as a small PNG: opaque, with a frame, so that it stands on a page of any colour."""
+    whole = Rectangle((0, 0), 1, 1, transform=figure.transFigure, fill=False, edgecolor="#999999", linewidth=1.5)
+    figure.add_artist(whole)
+    figure.set_dpi(110)
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def picture(rows):
+    """The figure, of the first target measured."""
+    target = next((row["target"] for row in rows if row["target"]), None)
+    rows = [row for row in rows if row["target"] in (target, None) and row["function"] != COPY]
     types = dict.fromkeys(row["type"] for row in rows if row["section"] == "grid")
-    panels = {
-        f"fq's functions, {name}": [r for r in rows if r["section"] == "grid" and r["type"] == name] for name in types
+    bands = {f"fq, {name}": [r for r in rows if r["section"] == "grid" and r["type"] == name] for name in types}
+    bands["fq.forward and its peers, float32"] = [row for row in rows if row["section"] == "peers"]
+    bands = {title: chosen for title, chosen in bands.items() if chosen}
+    threads = sorted({row["threads"] for row in rows if row["section"] in ("grid", "peers")})
+    figure = Figure(figsize=(3.2 * len(threads) + 2.8, 3.2 * len(bands)), layout="constrained")
+    grid = figure.subplots(len(bands), len(threads), sharex=True, sharey="row", squeeze=False)
+    for band, (title, chosen) in zip(grid, bands.items(), strict=True):
+        styles = styles_of(chosen)
+        for axes, n in zip(band, threads, strict=True):
+            panel(axes, [row for row in chosen if row["threads"] == n], styles)
+            axes.set_title(f"{title}, {n} thread{'s' * (n > 1)}", fontsize="medium")
+        decorate(band, chosen, styles)
+    for axes in grid[-1]:
+        axes.set_xlabel("elements")
+    return figure
+
+
+def styles_of(rows):
+    """function -> how its line looks, the same in every panel; fq.forward stands out."""
+    functions = dict.fromkeys(sorted((row["function"] for row in rows), key=lambda name: name != FORWARD))
+    return {
+        function: {
+            "color": COLOURS[index % len(COLOURS)],
+            "marker": MARKERS[index % len(MARKERS)],
+            "linestyle": DASHES[index % len(DASHES)],
+            "linewidth": 2.5 if function == FORWARD else 1.5,
+        }
+        for index, function in enumerate(functions)
     }
-    peers = [row for row in rows if row["section"] == "peers"]
-    if peers:
-        panels["fq.forward and its peers, float32"] = peers
-    figure = Figure(figsize=(10, 5 * len(panels)), layout="constrained")
-    for axes, (title, chosen) in zip(figure.subplots(len(panels), squeeze=False).flat, panels.items(), strict=True):
-        panel(axes, title, chosen)
-    figure.savefig(path, dpi=130)
 
 
-def panel(axes, title, rows):
-    """A line per function, target and number of threads."""
-    rows = [row for row in rows if row["function"] != COPY]
-    functions = list(dict.fromkeys(row["function"] for row in rows))
-    runs = sorted({(row["target"] or "", row["threads"]) for row in rows}, key=lambda run: (run[1], run[0]))
-    threads = sorted({run[1] for run in runs})
-    targets = sorted({run[0] for run in runs if run[0]})
-    for index, function in enumerate(functions):
-        for run in runs:
-            points = [(r["elements"], r["relative_to_copy"]) for r in rows if key(r) == (function, *run)]
-            if not points:
-                continue
-            dash = DASHES[(threads.index(run[1]) * max(1, len(targets)) + place(run[0], targets)) % len(DASHES)]
-            style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)], "linestyle": dash}
-            extra = [run[0]] * (len(targets) > 1 and run[0] != "")
-            extra += [f"{run[1]} thread{'s' * (run[1] > 1)}"] * (len(threads) > 1)
-            axes.plot(*zip(*sorted(points), strict=True), label=", ".join([function, *extra]), **style)
-    decorate(axes, title, rows)
+def panel(axes, rows, styles):
+    """A line per function."""
+    for function, style in styles.items():
+        points = sorted((row["elements"], row["relative_to_copy"]) for row in rows if row["function"] == function)
+        if points:
+            axes.plot(*zip(*points, strict=True), **style)
+    axes.axhline(1, color="#555555", linewidth=3, alpha=0.5, zorder=0)
 
 
-def key(row):
-    """What a line of the figure holds together."""
-    return row["function"], row["target"] or "", row["threads"]
-
-
-def place(name, names):
-    """The index of the name, 0 if it is not there."""
-    return names.index(name) if name in names else 0
-
-
-def decorate(axes, title, rows):
-    """Scales, labels, the line of memcpy and the legend."""
+def decorate(band, rows, styles):
+    """Scales and labels of the panels of a band, and its legend on the right."""
     sizes = sorted({row["elements"] for row in rows})
-    axes.set_title(title)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sizes))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: size_text(round(size))))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda speed, _: f"{speed:.3g}"))
-    axes.set_xlim(sizes[0] / 1.6, sizes[-1] * 1.6)
-    axes.axhline(1, color="#555555", linewidth=2.5, alpha=0.6, zorder=0)
-    beside = axes.get_yaxis_transform()
-    axes.text(
-        1.01, 1, "memcpy\n(np.copyto,\n1 thread)", transform=beside, color="#333333", va="center", fontsize="small"
+    speeds = [row["relative_to_copy"] for row in rows]
+    halves = (1, 1.5) if max(speeds) < 8 * min(speeds) else (1,)
+    for axes in band:
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(sizes))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: size_text(round(size))))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(2, halves))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda speed, _: f"{speed:.3g}"))
+        axes.set_xlim(sizes[0] / 1.6, sizes[-1] * 1.6)
+        axes.grid(alpha=0.3)
+    band[0].set_ylabel("speed / memcpy (higher is better)")
+    lines = [band[-1].plot([], [], label=function, **style)[0] for function, style in styles.items()]
+    lines.append(band[-1].plot([], [], color="#555555", linewidth=3, alpha=0.5, label="memcpy, one thread")[0])
+    band[-1].legend(
+        handles=lines, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize="small", handlelength=4
     )
-    axes.set_xlabel("elements")
-    axes.set_ylabel("speed relative to memcpy (higher is better)")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1.15, 0.5), frameon=False, fontsize="small", handlelength=4)

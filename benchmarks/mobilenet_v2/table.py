@@ -4,7 +4,7 @@ import json
 
 from matplotlib.figure import Figure
 
-from benchmarks.plot import COLOURS
+from benchmarks.plot import COLOURS, HATCHES, save
 from benchmarks.report import line
 
 MIB = 2**20
@@ -50,19 +50,22 @@ def write(result, folder):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mobilenet_v2.md").write_text(markdown(result), encoding="utf-8")
     (folder / "mobilenet_v2.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    picture(result["rows"]).savefig(folder / "mobilenet_v2.png", dpi=130)
+    save(picture(result["rows"]), folder / "mobilenet_v2.png")
 
 
 def picture(rows):
-    """What each way adds to no fake quantization: a panel for each figure."""
+    """What each way adds to no fake quantization: a panel for each figure, a bar for each way."""
     figure = Figure(figsize=(10, 3), layout="constrained")
     panels = {"saved_bytes": "saved for the backward", "peak_bytes": "peak resident memory", "median_seconds": "time"}
     first, *others = rows
+    figure.suptitle("What fake quantization adds to a training step of MobileNetV2")
     for axes, (name, title) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
         added = [100 * (row[name] / first[name] - 1) for row in others]
-        bars = axes.barh([row["way"] for row in others], added, color=COLOURS[1 : 1 + len(others)])
+        bars = axes.barh([row["way"] for row in others], added, color=COLOURS[1 : 1 + len(others)], edgecolor="black")
+        for bar, hatch in zip(bars, HATCHES, strict=False):
+            bar.set_hatch(hatch)
         axes.bar_label(bars, [f"{value:+.1f}%" for value in added], padding=3)
-        axes.set_title(title)
+        axes.set_title(title, fontsize="medium")
         axes.set_xlabel("added, %")
         axes.margins(x=0.25)
         axes.axvline(0, color="black", linewidth=0.8)
