@@ -1,5 +1,7 @@
 """Fake quantization for NumPy arrays: forward with a mask of what was in range, backward from the mask alone.
 
+::
+
     y, mask = fq.forward(x, scale, zero_point, qmin, qmax)
     dx = fq.backward(dy, mask)
 

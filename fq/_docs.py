@@ -2,9 +2,9 @@
 
 from fq import _core
 
-_SOURCE = """\
-Source
-------
+_REFERENCES = """\
+References
+----------
 The mask comes from PyTorch PR #50561, "fake_quant: add a more memory efficient version"; the straight-through
 gradient from Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons" (2013)."""
 
@@ -86,7 +86,7 @@ Notes
 
 {rounding}
 
-{source}
+{references}
 
 Examples
 --------
@@ -122,7 +122,7 @@ Notes
 
 {rounding}
 
-{source}
+{references}
 
 Examples
 --------
@@ -162,7 +162,7 @@ TypeError
 ValueError
     If shapes do not broadcast.
 
-{source}
+{references}
 
 Examples
 --------
@@ -198,7 +198,7 @@ Notes
 
 {rounding}
 
-{source}
+{references}
 
 Examples
 --------
@@ -236,7 +236,7 @@ Notes
 
 {rounding}
 
-{source}
+{references}
 
 Examples
 --------
@@ -269,7 +269,7 @@ TypeError
 ValueError
     If the last axis of bits is not ceil(n / 8), or shapes do not broadcast.
 
-{source}
+{references}
 
 Examples
 --------
@@ -299,7 +299,7 @@ def text_of(name, module):
         out=_OUT,
         gufunc_out=_GUFUNC_OUT,
         errors=_ERRORS,
-        source=_SOURCE,
+        references=_REFERENCES,
         module=module,
         formula=_FORMULA.format(**arithmetic),
         rounding=_ROUNDING.format(**arithmetic),

@@ -39,7 +39,7 @@ class GradientReport:
     failed : dict of str to int
         How many of those compared differ.
     worst : tuple or None
-        (name, index, at, expected, found) of the largest difference; `at` is x, or the parameter.
+        (name, index, at, expected, found) of the largest difference; ``at`` is x, or the parameter.
     """
 
     checked: dict
@@ -170,7 +170,7 @@ def check_parameter_gradients(backward, x, qparams, *, dy=None, factor=1.0):
     dy : array_like, optional
         The gradient of y; by default numbers between 1 and 2, so that nothing cancels by itself.
     factor : float
-        What backward multiplies both gradients by: `fq.scale_gradient_factor(n, qmax)` for LSQ.
+        What backward multiplies both gradients by: ``fq.scale_gradient_factor(n, qmax)`` for LSQ.
 
     Returns
     -------

@@ -11,7 +11,17 @@ _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)  # the smallest whose recipro
 
 
 class QParams(NamedTuple):
-    """The grid of a quantizer, in the order in which every function takes it: ``fq.forward(x, *qparams)``."""
+    """The grid of a quantizer, in the order in which every function takes it: ``fq.forward(x, *qparams)``.
+
+    Attributes
+    ----------
+    scale : float or ndarray
+        Width of a step.
+    zero_point : int or ndarray
+        The level of 0.0.
+    qmin, qmax : int
+        The first and last level.
+    """
 
     scale: np.ndarray
     zero_point: np.ndarray
@@ -20,7 +30,7 @@ class QParams(NamedTuple):
 
 
 def choose_qparams(xmin, xmax, bits=8, *, signed=True, symmetric=False, narrow_range=False):
-    """Choose the grid of `bits` bits that covers the range of values from xmin to xmax.
+    """Choose the grid of so many bits that covers the range of values from xmin to xmax.
 
     The range is widened to contain 0.0, which is always a level: zero_point's.
 
@@ -51,8 +61,8 @@ def choose_qparams(xmin, xmax, bits=8, *, signed=True, symmetric=False, narrow_r
     ValueError
         If xmin or xmax is NaN or infinite, xmin exceeds xmax, bits is impossible, or the scale would overflow.
 
-    Source
-    ------
+    References
+    ----------
     Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
     (2018); the formulas are those of PyTorch's MinMaxObserver.
 

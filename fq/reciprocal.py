@@ -31,6 +31,18 @@ __all__ = [
 def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, out=None):
     """Gradients of x, scale and zero_point: `fq.backward_learnable` with x * (1 / scale) for x / scale.
 
+    Parameters
+    ----------
+    dy, x, scale, zero_point, qmin, qmax, out
+        As for `fq.backward_learnable`. 1 / scale must be finite.
+
+    Returns
+    -------
+    dx, dscale, dzero_point : ndarray or scalar
+        Of the shapes of x, scale and zero_point.
+
+    Examples
+    --------
     >>> import fq, numpy as np
     >>> fq.reciprocal.backward_learnable(np.ones(2), np.array([0.2, 9.0]), 0.25, 0, -8, 7)
     (array([1., 0.]), np.float64(7.2), np.float64(-0.25))

@@ -1,5 +1,7 @@
 """The specification: the formula of every function in plain NumPy. Slow, short, and what all else is tested against.
 
+::
+
     q_unclamped = rint(x / scale) + zero_point
     mask        = qmin <= q_unclamped <= qmax
     y           = (clamp(q_unclamped, qmin, qmax) - zero_point) * scale
@@ -25,13 +27,39 @@ __all__ = [
 
 
 def fake_quantize(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
-    """The nearest point of the grid: see `fq.fake_quantize`."""
+    """The nearest point of the grid.
+
+    Parameters
+    ----------
+    x, scale, zero_point, qmin, qmax
+        As for `fq.fake_quantize`.
+    arithmetic : {"divide", "reciprocal"}
+        Whether to compute x / scale, or x * (1 / scale).
+
+    Returns
+    -------
+    y : array or scalar of the type of x
+    """
     return forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)[0]
 
 
 def forward(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
-    """The nearest point of the grid and the mask: see `fq.forward`.
+    """The nearest point of the grid, and the mask.
 
+    Parameters
+    ----------
+    x, scale, zero_point, qmin, qmax
+        As for `fq.forward`.
+    arithmetic : {"divide", "reciprocal"}
+        Whether to compute x / scale, or x * (1 / scale).
+
+    Returns
+    -------
+    y : array or scalar of the type of x
+    mask : array of bool
+
+    Examples
+    --------
     >>> forward(np.array([0.2, 9.0]), 0.25, 0, -8, 7)
     (array([0.25, 1.75]), array([ True, False]))
     """
@@ -47,7 +75,17 @@ def forward(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
 
 
 def backward(dy, mask):
-    """The straight-through gradient: see `fq.backward`."""
+    """The straight-through gradient.
+
+    Parameters
+    ----------
+    dy, mask
+        As for `fq.backward`.
+
+    Returns
+    -------
+    dx : array or scalar of the type of dy
+    """
     dy, mask = _native(dy), np.asarray(mask)
     if mask.dtype != np.bool_:
         raise TypeError(f"mask must be an array of bool, got {mask.dtype}")
@@ -57,7 +95,19 @@ def backward(dy, mask):
 
 
 def backward_recompute(dy, x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
-    """The straight-through gradient from x: see `fq.backward_recompute`."""
+    """The straight-through gradient, the mask worked out again.
+
+    Parameters
+    ----------
+    dy, x, scale, zero_point, qmin, qmax
+        As for `fq.backward_recompute`.
+    arithmetic : {"divide", "reciprocal"}
+        Whether to compute x / scale, or x * (1 / scale).
+
+    Returns
+    -------
+    dx : array or scalar of the type of dy
+    """
     dy, x = _native(dy), _native(x)
     if dy.dtype != x.dtype:
         raise TypeError(f"dy and x must have one type, got {dy.dtype} and {x.dtype}")
@@ -65,7 +115,20 @@ def backward_recompute(dy, x, scale, zero_point, qmin, qmax, *, arithmetic="divi
 
 
 def forward_packed(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
-    """The nearest point of the grid and the mask, a bit an element: see `fq.forward_packed`."""
+    """The nearest point of the grid, and the mask, a bit an element.
+
+    Parameters
+    ----------
+    x, scale, zero_point, qmin, qmax
+        As for `fq.forward_packed`.
+    arithmetic : {"divide", "reciprocal"}
+        Whether to compute x / scale, or x * (1 / scale).
+
+    Returns
+    -------
+    y : array of the type of x
+    bits : array of uint8
+    """
     if not np.ndim(x):
         raise ValueError("x must have an axis, the last one being packed")
     ends = (np.asarray(end)[..., np.newaxis] if np.ndim(end) else end for end in (qmin, qmax))  # one for a whole row
@@ -76,7 +139,17 @@ def forward_packed(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
 
 
 def backward_packed(dy, bits):
-    """The straight-through gradient from packed bits: see `fq.backward_packed`."""
+    """The straight-through gradient from packed bits.
+
+    Parameters
+    ----------
+    dy, bits
+        As for `fq.backward_packed`.
+
+    Returns
+    -------
+    dx : array of the type of dy
+    """
     dy, bits = np.asarray(dy), np.asarray(bits)
     if bits.dtype != np.uint8:
         raise TypeError(f"bits must be an array of uint8, got {bits.dtype}")
@@ -89,9 +162,22 @@ def backward_packed(dy, bits):
 
 
 def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
-    """The gradients of x, scale and zero_point, with sums that are exact until they are stored: see
-    `fq.backward_learnable`.
+    """The gradients of x, scale and zero_point, with sums that are exact until they are stored.
 
+    Parameters
+    ----------
+    dy, x, scale, zero_point, qmin, qmax
+        As for `fq.backward_learnable`.
+    arithmetic : {"divide", "reciprocal"}
+        Whether to compute x / scale, or x * (1 / scale).
+
+    Returns
+    -------
+    dx, dscale, dzero_point : array or scalar
+        Of the shapes of x, scale and zero_point.
+
+    Examples
+    --------
     >>> dy = np.array([1.0, 1.0])
     >>> backward_learnable(dy, np.array([0.2, 9.0]), 0.25, 0, -8, 7)
     (array([1., 0.]), np.float64(7.2), np.float64(-0.25))

@@ -53,6 +53,21 @@ static PyObject *set_target(PyObject *module, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(set_num_threads_doc,
+             "set_num_threads($module, n, /)\n--\n\n"
+             "Run long calls on so many threads, whatever OMP_NUM_THREADS says; results do not depend on it.\n\n"
+             "Parameters\n----------\n"
+             "n : int\n    1 to 1024.\n\n"
+             "Raises\n------\n"
+             "TypeError\n    If n is not an integer.\n"
+             "ValueError\n    If n is out of range.");
+
+PyDoc_STRVAR(get_num_threads_doc,
+             "get_num_threads($module, /)\n--\n\n"
+             "The number of threads that a long call runs on.\n\n"
+             "Returns\n-------\n"
+             "int\n    1 without OpenMP and in a forked child.");
+
 static PyObject *set_num_threads(PyObject *Py_UNUSED(module), PyObject *argument)
 {
     int overflow;
@@ -136,11 +151,8 @@ static PyMethodDef methods[] = {
     {"targets", targets, METH_NOARGS, "targets(): the SIMD targets this machine can run, the best first."},
     {"target", target, METH_NOARGS, "target(): the SIMD target in use."},
     {"_set_target", set_target, METH_O, "_set_target(name): use another target from now on, in every thread."},
-    {"set_num_threads", set_num_threads, METH_O,
-     "set_num_threads(n): run long calls on n threads, 1 to 1024, whatever OMP_NUM_THREADS says. Results do not "
-     "depend on n."},
-    {"get_num_threads", get_num_threads, METH_NOARGS,
-     "get_num_threads(): the number of threads that a long call runs on; 1 without OpenMP and in a forked child."},
+    {"set_num_threads", set_num_threads, METH_O, set_num_threads_doc},
+    {"get_num_threads", get_num_threads, METH_NOARGS, get_num_threads_doc},
     {"cache_threshold", cache_threshold, METH_NOARGS,
      "cache_threshold(): bytes of an output above which it is stored past the cache."},
     {"_set_cache_threshold", set_cache_threshold, METH_O,

@@ -1,5 +1,7 @@
 """Fake quantization for JAX, whose only residual between forward and backward is the packed mask.
 
+::
+
     y = fq.jax.fake_quantize(x, scale, zero_point, qmin, qmax)
 
 Both functions work under ``jax.jit``, ``jax.grad``, ``jax.vmap`` and ``jax.shard_map``, and on sharded arrays without

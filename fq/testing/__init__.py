@@ -1,11 +1,13 @@
 """Property-based tests for any fake quantization: which laws it keeps, with the smallest counterexample of each other.
 
+::
+
     from fq.testing import assert_equivalent
 
     def test_my_fake_quantize():
         assert_equivalent(my_fake_quantize)
 
-`check` gives the `Report`; `laws.ALL` are the laws; `qparams`, `arrays_for` and `broadcast_qparams` are hypothesis
+`check` gives the `Report`; `ALL` are the laws; `qparams`, `arrays_for` and `broadcast_qparams` are hypothesis
 strategies for tests of your own. Needs hypothesis: ``pip install "fq[testing]"``.
 """
 

@@ -37,8 +37,20 @@ class Difference:
 
 @dataclass(frozen=True)
 class Law:
-    """A law: `cases(supports, arithmetic)` is a strategy of cases and `judge(subject, case, arithmetic)` gives None or
-    a `Difference`; `needs` names what a candidate must have for it to apply."""
+    """What every fake quantization should do.
+
+    Attributes
+    ----------
+    name : str
+    meaning : str
+        In a sentence.
+    cases : callable
+        ``cases(supports, arithmetic)`` is a hypothesis strategy of inputs.
+    judge : callable
+        ``judge(subject, case, arithmetic)`` gives None, or the difference that it found.
+    needs : tuple of str
+        What a candidate must have for the law to apply.
+    """
 
     name: str
     meaning: str
@@ -374,6 +386,7 @@ def _levels_that_16_bits_hold(qmin, qmax):
     return max(-qmin, qmax) <= 128
 
 
+#: The laws, each a `Law`; their names are the rows of ``python -m fq equivalence``.
 ALL = (
     Law(
         "ordinary values",

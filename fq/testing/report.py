@@ -12,8 +12,15 @@ SYMBOLS = {HOLDS: "=", FAILS: "X", LAST_BITS: "~", NOT_APPLICABLE: "."}
 class Counterexample:
     """The smallest case found in which a law does not hold.
 
-    Numbers are written twice: in decimal, and as `float.hex` writes them. What is no number, as a shape or an
+    Numbers are written twice: in decimal, and as ``float.hex`` writes them. What is no number, as a shape or an
     exception, is written once.
+
+    Attributes
+    ----------
+    parameters : dict
+        The grid and what else the case depends on, by name.
+    x, expected, found : tuple of str
+        The element, the reference's result and the candidate's.
     """
 
     parameters: dict
@@ -35,7 +42,18 @@ def _both(value):
 
 @dataclass(frozen=True)
 class Result:
-    """What was found about one law: whether it holds, why it does not apply, or the counterexample."""
+    """What was found about one law: whether it holds, why it does not apply, or the counterexample.
+
+    Attributes
+    ----------
+    law : str
+        Its name.
+    status : str
+        "holds", "fails", "differs in the last bits" or "not applicable".
+    reason : str
+        Why it does not apply.
+    counterexample : Counterexample or None
+    """
 
     law: str
     status: str
@@ -49,7 +67,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """The results of all laws for one candidate, reproducible from the seed and the number of examples."""
+    """The results of all laws for one candidate, reproducible from the seed and the number of examples.
+
+    Attributes
+    ----------
+    candidate, arithmetic : str
+    seed, examples : int
+    results : list of Result
+    versions : dict
+        Of the packages that took part.
+    about : str
+        What the candidate does in its own way.
+    """
 
     candidate: str
     arithmetic: str

@@ -227,6 +227,7 @@ _VALUES = {
     "infinite": lambda draw, grid: grid.dtype.type(np.inf if draw(_HIGH) else -np.inf),
     "nan": lambda draw, grid: grid.dtype.type(np.nan if draw(_HIGH) else -np.nan),
 }
+#: Names of the kinds of values that `arrays_for` draws.
 KINDS = tuple(_VALUES)
 
 

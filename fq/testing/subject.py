@@ -95,7 +95,22 @@ _LACKS = {
 
 
 class Subject:
-    """A candidate with its name, what it supports, and what it lacks."""
+    """A candidate with its name, what it supports, and what it lacks.
+
+    Parameters
+    ----------
+    candidate : callable or object
+        As for `check`.
+    name : str, optional
+        In place of its own.
+    supports : Supports, optional
+        In place of its own.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called.
+    """
 
     def __init__(self, candidate, name=None, supports=None):
         self._forward = getattr(candidate, "forward", candidate)

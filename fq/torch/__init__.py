@@ -1,5 +1,7 @@
 """Fake quantization for PyTorch, which keeps nothing but the packed mask between forward and backward.
 
+::
+
     y = fq.torch.fake_quantize(x, scale, zero_point, qmin, qmax)
 
 The functions are custom operators of ``torch.library``: they work under ``torch.compile`` without a graph break. The
@@ -33,7 +35,7 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
     Parameters
     ----------
     x : Tensor of float16, bfloat16, float32 or float64
-        Values to quantize, of any shape and strides, on the CPU. bfloat16 needs `ml_dtypes`.
+        Values to quantize, of any shape and strides, on the CPU. bfloat16 needs ml_dtypes.
     scale : Tensor, array or float
         Width of a step: positive and finite, cast to float32, or float64 for float64 x. It broadcasts into x: per
         channel is a scale of shape (C, 1, 1) for x of shape (N, C, H, W).

@@ -1,0 +1,1 @@
+"""The site, and the code that makes its figures."""

@@ -1,0 +1,28 @@
+"""Draws the pictures and writes the README's tables, from what the repository holds: `python -m docs.figures`."""
+
+import json
+from pathlib import Path
+
+from benchmarks import plot
+from benchmarks.mobilenet_v2 import table
+from docs.figures import frameworks_picture, readme, staircase, texts
+
+DOCS = Path(__file__).resolve().parent.parent
+
+
+def main(docs=DOCS):
+    """All of them."""
+    benchmarks, pictures = docs / "benchmarks", docs / "pictures"
+    results = json.loads((benchmarks / "results.json").read_text("utf-8"))
+    mobilenet = json.loads((benchmarks / "mobilenet_v2.json").read_text("utf-8"))
+    frameworks = json.loads((pictures / "frameworks.json").read_text("utf-8"))
+    plot.save(plot.picture(results["rows"]), benchmarks / "speed.png")
+    plot.save(table.picture(mobilenet["rows"]), benchmarks / "mobilenet_v2.png")
+    plot.save(staircase.picture(), pictures / "staircase.png")
+    plot.save(frameworks_picture.picture(frameworks["rows"]), pictures / "frameworks.png")
+    page = docs.parent / "README.md"
+    page.write_text(readme.filled(page.read_text("utf-8"), texts.read(docs)), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
