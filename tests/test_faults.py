@@ -38,8 +38,7 @@ def failing(shim, what):
 def test_every_allocation_that_fails_is_a_memory_error_and_the_next_call_works(shim):
     found = failing(shim, "call")
     assert {name: one["wrong"] for name, one in found.items() if one["wrong"]} == {}
-    # What leaks at every call leaks malloc's smallest piece, 32 bytes; caches still fill, with less.
-    assert {name: one["leaked"] for name, one in found.items() if one["leaked"] > 24} == {}
+    assert {name: one["leaked"] for name, one in found.items() if one["leaked"] >= 24} == {}
     assert found["backward_learnable"]["failed"] > 0
     assert sum(one["failed"] for one in found.values()) > 40
 

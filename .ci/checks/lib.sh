@@ -31,3 +31,22 @@ copy_source() {
         tar -xf - -C "$work/source"
     export PYTHONPATH=$work/source
 }
+
+# suite_on_wheel PACKAGES...: the suite in a new environment that holds the wheel and these packages, away from the source.
+# The wheel is $FQ_WHEEL, or one built here. What is in $ignore is left out.
+suite_on_wheel() {
+    rm -rf "$work/env" "$work/away"
+    new_environment "$@" hypothesis pytest threadpoolctl tqdm
+    if [ -z "${FQ_WHEEL:-}" ]; then
+        pip wheel -q --no-deps -w "$work/dist" "$root"
+        FQ_WHEEL=$(ls "$work"/dist/*.whl)
+    fi
+    pip install -q --no-deps "$FQ_WHEEL"
+    mkdir "$work/away"
+    cp -r "$root/tests" "$root/pyproject.toml" "$work/away"
+    cd "$work/away"
+    python -m fq info
+    # test_benchmarks needs the folder of that name.
+    # shellcheck disable=SC2086  # ignore is a list of words
+    python -m pytest -q -p no:cacheprovider --ignore tests/test_benchmarks.py ${ignore:-} tests
+}
