@@ -2,8 +2,6 @@
 
 from typing import Any, type_check_only
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
