@@ -2,8 +2,9 @@
 #ifndef FQ_CPU_H
 #define FQ_CPU_H
 
-/* The SIMD targets of x86-64 need GNU pragmas; other compilers get the portable one. */
-#if defined(__x86_64__) && defined(__GNUC__)
+/* The SIMD targets of x86-64 need GNU pragmas; other compilers get the portable one. So does gcc for Windows, which keeps
+ * vectors at addresses on the stack that they do not allow. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(_WIN32)
 #define FQ_HAVE_X86 1
 #else
 #define FQ_HAVE_X86 0

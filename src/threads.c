@@ -9,13 +9,17 @@
 #endif
 
 static int asked_for; /* 0: what OpenMP says */
-static int in_child;  /* GNU OpenMP's threads do not survive fork, and waiting for them hangs */
 
+/* GNU OpenMP's threads do not survive fork, and waiting for them hangs. */
 #if defined(__unix__) || defined(__APPLE__)
+static int in_child;
+
 static void after_fork(void) { in_child = 1; }
 
 void fq_threads_start(void) { pthread_atfork(NULL, NULL, after_fork); }
 #else
+enum { in_child = 0 };
+
 void fq_threads_start(void) {}
 #endif
 
