@@ -44,10 +44,10 @@ def picture(rows):
     rows = [row for row in rows if row["target"] in (target, None) and row["function"] != COPY]
     types = dict.fromkeys(row["type"] for row in rows if row["section"] == "grid")
     bands = {f"fq, {name}": [r for r in rows if r["section"] == "grid" and r["type"] == name] for name in types}
-    bands["fq.forward and its peers, float32"] = [row for row in rows if row["section"] == "peers"]
+    bands["fq.forward and peers, float32"] = [row for row in rows if row["section"] == "peers"]
     bands = {title: chosen for title, chosen in bands.items() if chosen}
     threads = sorted({row["threads"] for row in rows if row["section"] in ("grid", "peers")})
-    figure = Figure(figsize=(3.2 * len(threads) + 2.8, 3.2 * len(bands)), layout="constrained")
+    figure = Figure(figsize=(3.4 * len(threads) + 2.8, 3.2 * len(bands)), layout="constrained")
     grid = figure.subplots(len(bands), len(threads), sharex=True, sharey="row", squeeze=False)
     for band, (title, chosen) in zip(grid, bands.items(), strict=True):
         styles = styles_of(chosen)
