@@ -25,7 +25,7 @@ static void find_axes(const fq_plain_call *c, fq_axes *axes)
         for (int k = 0; k < parameters; k++) {
             step[k] = fq_given_step(c, k, axis);
         }
-        fq_add_axis(axes, (size_t)size, step, axis == last && c->spec->signature != NULL && size % 8 != 0);
+        fq_add_axis(axes, (size_t)size, step, axis == last && fq_is_packed(c->spec) && size % 8 != 0);
     }
 }
 

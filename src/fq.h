@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ops.h"
+
 enum {
     FQ_BLOCK = 64,      /* elements that one mask word covers */
     CACHE_LINE = 64,    /* bytes */
@@ -19,15 +21,9 @@ enum { FQ_WIDEST = 8 }; /* bytes of the widest element */
 
 static inline size_t fq_size_of(fq_type type) { return type == FQ_F64 ? 8 : type == FQ_F32 ? 4 : 2; }
 
-typedef enum {
-    FQ_FAKE_QUANTIZE,      /* y            <- x      */
-    FQ_FORWARD,            /* y, mask      <- x      */
-    FQ_BACKWARD,           /* dx           <- dy, mask */
-    FQ_BACKWARD_RECOMPUTE, /* dx           <- dy, x  */
-    FQ_FORWARD_PACKED,     /* y, bits      <- x      */
-    FQ_BACKWARD_PACKED,    /* dx           <- dy, bits */
-    FQ_OPS
-} fq_op;
+#define FQ_OP_NUMBER(with, NUMBER, ...) FQ_##NUMBER,
+typedef enum { FQ_OP_ROWS(FQ_OP_NUMBER, ) FQ_OPS } fq_op;
+#undef FQ_OP_NUMBER
 
 /* How a kernel gets x / scale. The first three take one scale for all elements, EACH one per element. */
 typedef enum {
@@ -50,7 +46,7 @@ typedef struct {
     ptrdiff_t dx_row, dy_row, x_row; /* bytes from one of these rows to the next */
 } fq_params;
 
-/* data: the outputs, then the inputs, in the order of fq_op. */
+/* data: the outputs, then the inputs, in the order of ops.h. */
 typedef void fq_kernel(char *const *data, size_t n, const fq_params *p);
 
 enum { FQ_CHUNK = 256 }; /* elements for which parameters of their own are made at a time */

@@ -264,7 +264,7 @@ static void E(backward_packed)(char *const *data, size_t n, const fq_params *p)
     {                                                                                                             \
         E(quantize_call)(data, 2, p, n, way, MASK_BITS);                                                          \
     }                                                                                                             \
-    static void E(recompute_##way)(char *const *data, size_t n, const fq_params *p)                               \
+    static void E(backward_recompute_##way)(char *const *data, size_t n, const fq_params *p)                      \
     {                                                                                                             \
         E(multiply_call)(data, p, n, way, NO_MASK);                                                               \
     }                                                                                                             \

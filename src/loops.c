@@ -17,22 +17,15 @@ enum {
     LONG_KEY = 256 * 1024     /* elements of a key which are enough work for several threads */
 };
 
-typedef enum { ELEMENTS, BYTE_MASK, BIT_MASK } array_kind;
-
 /* What an operation works on, the outputs first. */
 typedef struct {
     int outputs, arrays;
-    array_kind kind[FQ_MAX_ARRAYS];
+    char kind[FQ_MAX_ARRAYS + 1]; /* as in ops.h */
 } op_shape;
 
-static const op_shape shapes[FQ_OPS] = {
-    [FQ_FAKE_QUANTIZE] = {1, 2, {ELEMENTS, ELEMENTS}},
-    [FQ_FORWARD] = {2, 3, {ELEMENTS, BYTE_MASK, ELEMENTS}},
-    [FQ_BACKWARD] = {1, 3, {ELEMENTS, ELEMENTS, BYTE_MASK}},
-    [FQ_BACKWARD_RECOMPUTE] = {1, 3, {ELEMENTS, ELEMENTS, ELEMENTS}},
-    [FQ_FORWARD_PACKED] = {2, 3, {ELEMENTS, BIT_MASK, ELEMENTS}},
-    [FQ_BACKWARD_PACKED] = {1, 3, {ELEMENTS, ELEMENTS, BIT_MASK}},
-};
+#define SHAPE(with, OP, name, outputs, inputs, ...)                                                           \
+    [FQ_##OP] = {sizeof(outputs) - 1, sizeof(outputs inputs) - 1, outputs inputs},
+static const op_shape shapes[FQ_OPS] = {FQ_OP_ROWS(SHAPE, )};
 
 /* One kernel and what it runs over: the context of a thread. */
 typedef struct {
@@ -48,11 +41,11 @@ typedef struct {
 
 static size_t size_of_item(const op_shape *shape, fq_type type, int a)
 {
-    return shape->kind[a] == ELEMENTS ? fq_size_of(type) : 1;
+    return shape->kind[a] == FQ_ELEMENTS ? fq_size_of(type) : 1;
 }
 
 /* Items that n elements take: elements, bytes of a mask, or bytes of eight bits. */
-static size_t items_of(const op_shape *shape, int a, size_t n) { return shape->kind[a] == BIT_MASK ? (n + 7) / 8 : n; }
+static size_t items_of(const op_shape *shape, int a, size_t n) { return shape->kind[a] == FQ_BIT_MASK ? (n + 7) / 8 : n; }
 
 static int is_contiguous(const fq_arrays *arrays, const op_shape *shape, fq_type type, int a, size_t n)
 {
@@ -87,7 +80,7 @@ static int is_one_row(const fq_arrays *arrays, const op_shape *shape, fq_type ty
 {
     for (int a = 0; a < shape->arrays; a++) {
         const size_t size = size_of_item(shape, type, a);
-        if ((shape->kind[a] == BIT_MASK && n % 8 != 0) || arrays->step[a] != (ptrdiff_t)size ||
+        if ((shape->kind[a] == FQ_BIT_MASK && n % 8 != 0) || arrays->step[a] != (ptrdiff_t)size ||
             arrays->row_step[a] != (ptrdiff_t)(size * items_of(shape, a, n))) {
             return rows == 1;
         }
@@ -152,7 +145,7 @@ static int short_rows_of_bits(const job *j)
         if (j->arrays->row_step[a] != (ptrdiff_t)row) {
             return 0;
         }
-        bits = j->shape->kind[a] == BIT_MASK ? a : bits;
+        bits = j->shape->kind[a] == FQ_BIT_MASK ? a : bits;
     }
     return j->contiguous && j->n < SHORT_ROW ? bits : 0;
 }

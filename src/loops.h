@@ -6,7 +6,7 @@
 
 enum { FQ_MAX_ARRAYS = 3 };
 
-/* The arrays of an operation, in the order of fq_op; the rest are unused. Steps are in bytes. */
+/* The arrays of an operation, in the order of ops.h; the rest are unused. Steps are in bytes. */
 typedef struct {
     char *data[FQ_MAX_ARRAYS];
     ptrdiff_t step[FQ_MAX_ARRAYS];     /* from an element to the next, in packed masks from a byte to the next */

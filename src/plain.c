@@ -3,7 +3,6 @@
 #include "plain.h"
 
 #include <math.h>
-#include <string.h>
 
 #include <numpy/dtype_api.h>
 
@@ -93,7 +92,7 @@ static int read_parameter(fq_plain_call *c, int i, PyObject *o)
         return read_number(&c->number[i - c->spec->scale], o, kind, c->type);
     }
     if (!has_kind(a, kind, c->type) || !broadcasts(c, a) ||
-        (c->spec->signature != NULL && i > c->spec->scale + 1 && PyArray_NDIM(a) > 0)) {
+        (fq_is_packed(c->spec) && i > c->spec->scale + 1 && PyArray_NDIM(a) > 0)) {
         return 0;
     }
     c->operand[i] = a;

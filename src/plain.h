@@ -4,6 +4,8 @@
 
 #include "ufuncs.h"
 
+#include <string.h>
+
 #include "numpy_api.h"
 #include <numpy/ufuncobject.h>
 
@@ -11,7 +13,7 @@
 
 enum { FQ_MOST_OPERANDS = 8 };
 
-/* An operand: 'v' has the type of x, 's' is the scale, 'i' an int64, 'b' a bool mask, 'u' packed bits. */
+/* An operand has the kind of its array in ops.h; of the parameters, 's' is the scale and 'i' an int64. */
 typedef struct {
     const char *name;
     fq_op op;
@@ -19,11 +21,12 @@ typedef struct {
     int nin, nout;
     const char *kinds;         /* inputs, then outputs */
     const char *const *labels; /* the inputs' names, for messages */
-    int arrays[FQ_MAX_ARRAYS]; /* operands of the loop, in the order of fq_op */
+    int arrays[FQ_MAX_ARRAYS]; /* operands of the loop, in the order of ops.h */
     int scale;                 /* the operand that is the scale, or 0: no parameters */
-    const char *signature;     /* of a generalized ufunc, or NULL */
-    PyUFunc_ProcessCoreDimsFunc *core_dims;
 } fq_ufunc_spec;
+
+/* Packed bits make a generalized ufunc, whose core dimensions are n elements and p bytes. */
+static inline int fq_is_packed(const fq_ufunc_spec *spec) { return strchr(spec->kinds, FQ_BIT_MASK) != NULL; }
 
 /* The DType of an operand of this kind in a loop of this type. */
 PyArray_DTypeMeta *fq_dtype_of_kind(char kind, fq_type type);

@@ -27,13 +27,11 @@
         kernel##_FQ_DIVIDE_##type, kernel##_FQ_DIVIDE_FAST_##type, kernel##_FQ_MULTIPLY_##type,             \
             kernel##_FQ_DIVIDE_EACH_##type, kernel##_FQ_MULTIPLY_EACH_##type                                \
     }
-#define FQ_OPS_OF(type)                                                                                     \
-    {                                                                                                       \
-        [FQ_FAKE_QUANTIZE] = FQ_WAYS_OF(fake_quantize, type), [FQ_FORWARD] = FQ_WAYS_OF(forward, type),     \
-        [FQ_BACKWARD] = {backward_##type}, [FQ_BACKWARD_RECOMPUTE] = FQ_WAYS_OF(recompute, type),           \
-        [FQ_FORWARD_PACKED] = FQ_WAYS_OF(forward_packed, type),                                             \
-        [FQ_BACKWARD_PACKED] = {backward_packed_##type},                                                    \
-    }
+#define FQ_KERNELS_QPARAMS(kernel, type) FQ_WAYS_OF(kernel, type)
+#define FQ_KERNELS_NONE(kernel, type) {kernel##_##type}
+#define FQ_KERNELS_OF(type, OP, kernel, outputs, inputs, parameters, ...)                                   \
+    [FQ_##OP] = FQ_KERNELS_##parameters(kernel, type),
+#define FQ_OPS_OF(type) {FQ_OP_ROWS(FQ_KERNELS_OF, type)}
 #define FQ_TARGET_TABLE(target)                                                                             \
     extern const fq_target fq_target_##target;                                                              \
     const fq_target fq_target_##target = {                                                                  \

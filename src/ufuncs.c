@@ -5,35 +5,32 @@
 #include "direct.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include <numpy/dtype_api.h>
 
-static const char *const labels_x[] = {"x", "scale", "zero_point", "qmin", "qmax"};
-static const char *const labels_mask[] = {"dy", "mask"};
-static const char *const labels_bits[] = {"dy", "bits"};
-static const char *const labels_dy_x[] = {"dy", "x", "scale", "zero_point", "qmin", "qmax"};
-
-static int forward_packed_dims(PyUFuncObject *ufunc, npy_intp *sizes);
-static int backward_packed_dims(PyUFuncObject *ufunc, npy_intp *sizes);
-
-#define SPECS(r)                                                                                              \
+#define KINDS_QPARAMS "siii"
+#define KINDS_NONE ""
+#define COUNT(kinds) ((int)sizeof(kinds) - 1)
+#define OPERAND(array, nin, outputs, inputs)                                                                  \
+    (array < COUNT(outputs) ? nin + array : array < COUNT(outputs inputs) ? array - COUNT(outputs) : 0)
+#define OPERANDS(nin, outputs, inputs)                                                                        \
     {                                                                                                         \
-        [FQ_FAKE_QUANTIZE] = {"fake_quantize", FQ_FAKE_QUANTIZE, r, 5, 1, "vsiiiv", labels_x, {5, 0}, 1,      \
-                              NULL, NULL},                                                                    \
-        [FQ_FORWARD] = {"forward", FQ_FORWARD, r, 5, 2, "vsiiivb", labels_x, {5, 6, 0}, 1, NULL, NULL},       \
-        [FQ_BACKWARD] = {"backward", FQ_BACKWARD, r, 2, 1, "vbv", labels_mask, {2, 0, 1}, 0, NULL, NULL},     \
-        [FQ_BACKWARD_RECOMPUTE] = {"backward_recompute", FQ_BACKWARD_RECOMPUTE, r, 6, 1, "vvsiiiv",           \
-                                   labels_dy_x, {6, 0, 1}, 2, NULL, NULL},                                    \
-        [FQ_FORWARD_PACKED] = {"forward_packed", FQ_FORWARD_PACKED, r, 5, 2, "vsiiivu", labels_x, {5, 6, 0},  \
-                               1, "(n),(s?),(z?),(),()->(n),(p)", forward_packed_dims},                       \
-        [FQ_BACKWARD_PACKED] = {"backward_packed", FQ_BACKWARD_PACKED, r, 2, 1, "vuv", labels_bits,           \
-                                {2, 0, 1}, 0, "(n),(p)->(n)", backward_packed_dims},                          \
+        OPERAND(0, nin, outputs, inputs), OPERAND(1, nin, outputs, inputs), OPERAND(2, nin, outputs, inputs)  \
     }
+#define SPEC(r, OP, op, outputs, inputs, parameters, ...)                                                     \
+    [FQ_##OP] = {#op,                                                                                         \
+                 FQ_##OP,                                                                                     \
+                 r,                                                                                           \
+                 COUNT(inputs KINDS_##parameters),                                                            \
+                 COUNT(outputs),                                                                              \
+                 inputs KINDS_##parameters outputs,                                                           \
+                 (const char *const[]){__VA_ARGS__, "scale", "zero_point", "qmin", "qmax"},                   \
+                 OPERANDS(COUNT(inputs KINDS_##parameters), outputs, inputs),                                 \
+                 COUNT(KINDS_##parameters) ? COUNT(inputs) : 0},
 
 enum { ARITHMETICS = 2 }; /* x / scale, and x * (1 / scale) */
 
-static const fq_ufunc_spec specs[ARITHMETICS][FQ_OPS] = {SPECS(0), SPECS(1)};
+static const fq_ufunc_spec specs[ARITHMETICS][FQ_OPS] = {{FQ_OP_ROWS(SPEC, 0)}, {FQ_OP_ROWS(SPEC, 1)}};
 
 /* The DType of each element type; bfloat16 is NULL where ml_dtypes is not installed. Borrowed from NumPy and
  * ml_dtypes, which never let go of theirs. */
@@ -97,108 +94,49 @@ static int run_row(const fq_ufunc_spec *spec, fq_type type, char *const *data, c
     return finish(fq_rows(&call, &arrays, &shape, spec->scale ? &given : NULL, &bad), &bad, type);
 }
 
-/* What NumPy calls for forward_packed: rows of n. The steps of rows come first, then those along the core
- * dimensions: n of x, s, z, n of y, p. An absent or repeated core dimension has step 0. */
-static int run_forward_packed(const fq_ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
-                              const npy_intp *steps)
+/* What NumPy calls for a generalized ufunc: rows of n. The steps of rows come first, an operand each, then those along the
+ * core dimensions, of the operands that have one: not qmin and qmax. An absent or repeated core dimension has step 0. */
+static int run_packed(const fq_ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
+                      const npy_intp *steps)
 {
     const fq_call call = {spec->op, type, spec->reciprocal, 0};
+    const int scale = spec->scale, absent = scale ? 2 : 0; /* qmin and qmax */
+    const size_t rows = (size_t)dims[0], n = (size_t)dims[1];
+    const fq_shape shape = {1, scale ? rows : 1, scale ? 1 : rows, n};
     const npy_intp *core = steps + spec->nin + spec->nout;
-    const fq_given given = {data[1], data[2], data[3], data[4], core[1], core[2], 0, 0,
-                            steps[1], steps[2], steps[3], steps[4]};
-    fq_arrays arrays;
+    fq_arrays arrays = {{NULL}, {0}, {0}};
+    fq_given given = {0};
     fq_values bad;
-    set_array(&arrays, 0, data[5], core[3], steps[5]);
-    set_array(&arrays, 1, data[6], core[4], steps[6]);
-    set_array(&arrays, 2, data[0], core[0], steps[0]);
-    const fq_shape shape = {1, (size_t)dims[0], 1, (size_t)dims[1]};
-    return finish(fq_rows(&call, &arrays, &shape, &given, &bad), &bad, type);
+    for (int a = 0; a < FQ_MAX_ARRAYS; a++) {
+        const int operand = spec->arrays[a];
+        set_array(&arrays, a, data[operand], core[operand < spec->nin ? operand : operand - absent], steps[operand]);
+    }
+    if (scale) {
+        char *const *d = data + scale;
+        const npy_intp *s = steps + scale, *c = core + scale;
+        given = (fq_given){d[0], d[1], d[2], d[3], c[0], c[1], 0, 0, s[0], s[1], s[2], s[3]};
+    }
+    return finish(fq_rows(&call, &arrays, &shape, scale ? &given : NULL, &bad), &bad, type);
 }
 
-/* The same for backward_packed: n of dy, p, n of dx. */
-static int run_backward_packed(const fq_ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
-                               const npy_intp *steps)
-{
-    const fq_call call = {spec->op, type, spec->reciprocal, 0};
-    const npy_intp *core = steps + spec->nin + spec->nout;
-    fq_arrays arrays;
-    fq_values bad;
-    set_array(&arrays, 0, data[2], core[2], steps[2]);
-    set_array(&arrays, 1, data[0], core[0], steps[0]);
-    set_array(&arrays, 2, data[1], core[1], steps[1]);
-    const fq_shape shape = {1, 1, (size_t)dims[0], (size_t)dims[1]};
-    return finish(fq_rows(&call, &arrays, &shape, NULL, &bad), &bad, type);
-}
-
-/* The rows below: X(the runner, the operation) for every operation. */
-#define FOR_EACH_OP(X, ...)                                                                                   \
-    X(run_row, FQ_FAKE_QUANTIZE, __VA_ARGS__)                                                                 \
-    X(run_row, FQ_FORWARD, __VA_ARGS__)                                                                       \
-    X(run_row, FQ_BACKWARD, __VA_ARGS__)                                                                      \
-    X(run_row, FQ_BACKWARD_RECOMPUTE, __VA_ARGS__)                                                            \
-    X(run_forward_packed, FQ_FORWARD_PACKED, __VA_ARGS__)                                                     \
-    X(run_backward_packed, FQ_BACKWARD_PACKED, __VA_ARGS__)
-
-#define LOOP(runner, op, reciprocal, type)                                                                    \
+#define LOOP(reciprocal, type, op)                                                                            \
     static int loop_##op##_##reciprocal##_##type(PyArrayMethod_Context *Py_UNUSED(context), char *const *data, \
                                                  const npy_intp *dims, const npy_intp *steps,                 \
                                                  NpyAuxData *Py_UNUSED(auxiliary))                            \
     {                                                                                                         \
-        return runner(&specs[reciprocal][op], type, data, dims, steps);                                       \
+        const fq_ufunc_spec *spec = &specs[reciprocal][op];                                                   \
+        return (fq_is_packed(spec) ? run_packed : run_row)(spec, type, data, dims, steps);                    \
     }
-FOR_EACH_OP(LOOP, 0, FQ_F16)
-FOR_EACH_OP(LOOP, 0, FQ_BF16)
-FOR_EACH_OP(LOOP, 0, FQ_F32)
-FOR_EACH_OP(LOOP, 0, FQ_F64)
-FOR_EACH_OP(LOOP, 1, FQ_F16)
-FOR_EACH_OP(LOOP, 1, FQ_BF16)
-FOR_EACH_OP(LOOP, 1, FQ_F32)
-FOR_EACH_OP(LOOP, 1, FQ_F64)
+#define LOOPS(type, OP, ...) LOOP(0, type, FQ_##OP) LOOP(1, type, FQ_##OP)
+FQ_OP_ROWS(LOOPS, FQ_F16)
+FQ_OP_ROWS(LOOPS, FQ_BF16)
+FQ_OP_ROWS(LOOPS, FQ_F32)
+FQ_OP_ROWS(LOOPS, FQ_F64)
 
-#define ENTRY(runner, op, reciprocal, type) [op] = loop_##op##_##reciprocal##_##type,
-#define ENTRIES(reciprocal)                                                                                   \
-    {                                                                                                         \
-        [FQ_F16] = {FOR_EACH_OP(ENTRY, reciprocal, FQ_F16)},                                                  \
-        [FQ_BF16] = {FOR_EACH_OP(ENTRY, reciprocal, FQ_BF16)},                                                \
-        [FQ_F32] = {FOR_EACH_OP(ENTRY, reciprocal, FQ_F32)},                                                  \
-        [FQ_F64] = {FOR_EACH_OP(ENTRY, reciprocal, FQ_F64)},                                                  \
-    }
-static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_TYPES][FQ_OPS] = {ENTRIES(0), ENTRIES(1)};
-
-/* sizes: n, s, z, p; p is -1 where no output was given. */
-static int forward_packed_dims(PyUFuncObject *Py_UNUSED(ufunc), npy_intp *sizes)
-{
-    const npy_intp n = sizes[0], bytes = n / 8 + (n % 8 != 0);
-    static const char *const labels[] = {"", "scale", "zero_point"};
-    for (int i = 1; i <= 2; i++) {
-        if (sizes[i] != 1 && sizes[i] != n) {
-            PyErr_Format(PyExc_ValueError,
-                         "operands could not be broadcast together: the last axis of %s must be 1 or that of x, "
-                         "%zd, got %zd",
-                         labels[i], (Py_ssize_t)n, (Py_ssize_t)sizes[i]);
-            return -1;
-        }
-    }
-    if (sizes[3] != -1 && sizes[3] != bytes) {
-        PyErr_Format(PyExc_ValueError, "the last axis of bits must be %zd for %zd elements, got %zd",
-                     (Py_ssize_t)bytes, (Py_ssize_t)n, (Py_ssize_t)sizes[3]);
-        return -1;
-    }
-    sizes[3] = bytes;
-    return 0;
-}
-
-/* sizes: n, p. */
-static int backward_packed_dims(PyUFuncObject *Py_UNUSED(ufunc), npy_intp *sizes)
-{
-    const npy_intp n = sizes[0], bytes = n / 8 + (n % 8 != 0);
-    if (sizes[1] != bytes) {
-        PyErr_Format(PyExc_ValueError, "the last axis of bits must be %zd for %zd elements, got %zd",
-                     (Py_ssize_t)bytes, (Py_ssize_t)n, (Py_ssize_t)sizes[1]);
-        return -1;
-    }
-    return 0;
-}
+#define ENTRIES(type, OP, ...)                                                                                \
+    [0][type][FQ_##OP] = loop_FQ_##OP##_0_##type, [1][type][FQ_##OP] = loop_FQ_##OP##_1_##type,
+static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_TYPES][FQ_OPS] = {
+    FQ_OP_ROWS(ENTRIES, FQ_F16) FQ_OP_ROWS(ENTRIES, FQ_BF16) FQ_OP_ROWS(ENTRIES, FQ_F32) FQ_OP_ROWS(ENTRIES, FQ_F64)};
 
 static const fq_ufunc_spec *spec_of(PyObject *ufunc)
 {
@@ -210,6 +148,36 @@ static const fq_ufunc_spec *spec_of(PyObject *ufunc)
     }
     PyErr_Format(PyExc_SystemError, "fq has no ufunc named %s", name);
     return NULL;
+}
+
+/* sizes: n, s and z where there are parameters, and p, which comes second where it is an input's. An output's p is -1
+ * where none was given. */
+static int packed_dims(PyUFuncObject *ufunc, npy_intp *sizes)
+{
+    static const char *const labels[] = {"scale", "zero_point"};
+    const fq_ufunc_spec *spec = spec_of((PyObject *)ufunc);
+    if (spec == NULL) {
+        return -1;
+    }
+    const int reads_bits = memchr(spec->kinds, FQ_BIT_MASK, (size_t)spec->nin) != NULL;
+    const int first = reads_bits ? 2 : 1, parameters = spec->scale ? 2 : 0, p = reads_bits ? 1 : first + parameters;
+    const npy_intp n = sizes[0], bytes = n / 8 + (n % 8 != 0);
+    for (int i = 0; i < parameters; i++) {
+        if (sizes[first + i] != 1 && sizes[first + i] != n) {
+            PyErr_Format(PyExc_ValueError,
+                         "operands could not be broadcast together: the last axis of %s must be 1 or that of x, "
+                         "%zd, got %zd",
+                         labels[i], (Py_ssize_t)n, (Py_ssize_t)sizes[first + i]);
+            return -1;
+        }
+    }
+    if (sizes[p] != -1 && sizes[p] != bytes) {
+        PyErr_Format(PyExc_ValueError, "the last axis of bits must be %zd for %zd elements, got %zd",
+                     (Py_ssize_t)bytes, (Py_ssize_t)n, (Py_ssize_t)sizes[p]);
+        return -1;
+    }
+    sizes[p] = bytes;
+    return 0;
 }
 
 PyArray_DTypeMeta *fq_dtype_of_kind(char kind, fq_type type)
@@ -334,19 +302,19 @@ static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DT
 /* What is called for a ufunc: fq's own way where it is one for these arguments, else NumPy's. */
 static fq_vectorcall *numpys_call;
 
-#define CALL(runner, op, reciprocal)                                                                          \
-    static PyObject *call_##op##_##reciprocal(PyObject *ufunc, PyObject *const *args, size_t nargs, PyObject *names) \
+#define CALL(reciprocal, OP, ...)                                                                             \
+    static PyObject *call_##OP##_##reciprocal(PyObject *ufunc, PyObject *const *args, size_t nargs, PyObject *names) \
     {                                                                                                         \
         PyObject *result;                                                                                     \
-        return fq_call_directly(&specs[reciprocal][op], args, nargs, names, &result)                          \
+        return fq_call_directly(&specs[reciprocal][FQ_##OP], args, nargs, names, &result)                     \
                    ? result                                                                                   \
                    : numpys_call(ufunc, args, nargs, names);                                                  \
     }
-FOR_EACH_OP(CALL, 0)
-FOR_EACH_OP(CALL, 1)
+FQ_OP_ROWS(CALL, 0)
+FQ_OP_ROWS(CALL, 1)
 
-#define CALL_ENTRY(runner, op, reciprocal) [op] = call_##op##_##reciprocal,
-static fq_vectorcall *const calls[ARITHMETICS][FQ_OPS] = {{FOR_EACH_OP(CALL_ENTRY, 0)}, {FOR_EACH_OP(CALL_ENTRY, 1)}};
+#define CALL_ENTRY(reciprocal, OP, ...) [FQ_##OP] = call_##OP##_##reciprocal,
+static fq_vectorcall *const calls[ARITHMETICS][FQ_OPS] = {{FQ_OP_ROWS(CALL_ENTRY, 0)}, {FQ_OP_ROWS(CALL_ENTRY, 1)}};
 
 static int add_loops(PyObject *ufunc, const fq_ufunc_spec *spec)
 {
@@ -390,15 +358,31 @@ static int add_promoter(PyObject *ufunc, const fq_ufunc_spec *spec)
     return result;
 }
 
+enum { SIGNATURE = 64 }; /* bytes */
+
+/* scale and zero_point have a core dimension of their own, 1 or n, or none; qmin and qmax have none. */
+static void write_signature(char *to, const fq_ufunc_spec *spec)
+{
+    static const char *const of_parameter[] = {"(s?)", "(z?)", "()", "()"};
+    *to = '\0';
+    for (int i = 0; i < spec->nin + spec->nout; i++) {
+        const int parameter = spec->scale && i >= spec->scale && i < spec->nin;
+        strcat(to, i == 0 ? "" : i == spec->nin ? "->" : ",");
+        strcat(to, parameter ? of_parameter[i - spec->scale] : spec->kinds[i] == FQ_BIT_MASK ? "(p)" : "(n)");
+    }
+}
+
 static PyObject *make_ufunc(const fq_ufunc_spec *spec)
 {
+    char signature[SIGNATURE];
+    write_signature(signature, spec);
     PyObject *ufunc = PyUFunc_FromFuncAndDataAndSignature(NULL, NULL, NULL, 0, spec->nin, spec->nout, PyUFunc_None,
-                                                          spec->name, NULL, 0, spec->signature);
+                                                          spec->name, NULL, 0, fq_is_packed(spec) ? signature : NULL);
     if (ufunc == NULL || add_loops(ufunc, spec) < 0 || add_promoter(ufunc, spec) < 0) {
         Py_XDECREF(ufunc);
         return NULL;
     }
-    ((PyUFuncObject *)ufunc)->process_core_dims_func = spec->core_dims;
+    ((PyUFuncObject *)ufunc)->process_core_dims_func = fq_is_packed(spec) ? packed_dims : NULL;
     numpys_call = (fq_vectorcall *)((PyUFuncObject *)ufunc)->vectorcall;
     ((PyUFuncObject *)ufunc)->vectorcall = (void *)calls[spec->reciprocal][spec->op];
     return ufunc;

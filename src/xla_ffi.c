@@ -17,7 +17,7 @@ enum {
     FEW = 16        /* integers that are widened without an allocation */
 };
 
-/* What a handler takes: arrays in the order of fq_op, then the parameters if there are any. */
+/* What a handler takes: arrays in the order of ops.h, then the parameters if there are any. */
 typedef struct {
     fq_op op; /* FQ_OPS: the learnable backward, which is none of the strided loops */
     int outputs, arrays;

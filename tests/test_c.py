@@ -114,7 +114,7 @@ def functions(objdump, path):
 
 def kernels(objdump, path):
     """The disassembly of all 4 * (5 * 5 + 2) kernels of a target; the compiler may merge equal ones."""
-    ops = "fake_quantize|forward|forward_packed|recompute|learnable|backward|backward_packed"
+    ops = "fake_quantize|forward|forward_packed|backward_recompute|learnable|backward|backward_packed"
     name = rf"({ops})(_FQ_\w+)?_(b?f16|f32|f64)"
     found = {name_: code for name_, code in functions(objdump, path).items() if re.fullmatch(name, name_)}
     assert len(found) >= 100

@@ -31,11 +31,13 @@ static const settings all_settings[] = {
 };
 
 static const char *const type_names[FQ_TYPES] = {"float16", "bfloat16", "float32", "float64"};
-static const char *const op_names[OPS] = {"fake_quantize",  "forward",         "backward", "backward_recompute",
-                                          "forward_packed", "backward_packed", "learnable"};
 static const char *const way_names[FQ_WAYS] = {"divide", "divide_fast", "multiply", "divide_each", "multiply_each"};
 
-/* One kernel call; the inputs are in the order of fq_op. */
+static const op_row learnable = {"learnable", "v", "vv", 1};
+
+static const op_row *row_of(int op) { return op == LEARNABLE ? &learnable : &op_rows[op]; }
+
+/* One kernel call; the inputs are in the order of ops.h. */
 typedef struct {
     fq_type type;
     int op; /* fq_op, or LEARNABLE */
@@ -169,15 +171,18 @@ static void fill_inputs(fq_type type, const settings *s)
 
 static int is_each(fq_way way) { return way == FQ_DIVIDE_EACH || way == FQ_MULTIPLY_EACH; }
 
-static int writes_mask(int op) { return op == FQ_FORWARD || op == FQ_FORWARD_PACKED; }
-
-/* Bytes of a mask that is written, or of the sums. */
+/* Bytes of the second output, or of the sums. */
 static size_t second_size(const call *c)
 {
-    return c->op == FQ_FORWARD          ? c->n
-           : c->op == FQ_FORWARD_PACKED ? (c->n + 7) / 8
-           : c->op == LEARNABLE         ? 2 * sizeof(double) * (is_each(c->way) ? c->n : 1)
-                                        : 0;
+    if (c->op == LEARNABLE) {
+        return 2 * sizeof(double) * (is_each(c->way) ? c->n : 1);
+    }
+    switch (row_of(c->op)->outputs[1]) {
+    case FQ_ELEMENTS: return c->n * fq_size_of(c->type);
+    case FQ_BYTE_MASK: return c->n;
+    case FQ_BIT_MASK: return (c->n + 7) / 8;
+    default: return 0;
+    }
 }
 
 static void prepare(output *o, size_t offset, size_t size)
@@ -234,7 +239,7 @@ static void run(const fq_target *target, const call *c, layout l, output *y, out
         return;
     }
     data[arrays++] = y->start;
-    if (writes_mask(c->op)) {
+    if (row_of(c->op)->outputs[1] != '\0') {
         data[arrays++] = mask->start;
     }
     data[arrays++] = first;
@@ -266,7 +271,7 @@ static void print_call(const fq_target *target, const call *c, layout l)
     const settings *s = c->settings;
     printf("%s: %s %s %s: n %zu, offset %zu, stream %d, in place %d, scale %a, zero_point %" PRId64 ", qmin %" PRId64
            ", qmax %" PRId64 "\n",
-           target->name, type_names[c->type], op_names[c->op], way_names[c->way], c->n, l.offset, l.stream, l.in_place,
+           target->name, type_names[c->type], row_of(c->op)->name, way_names[c->way], c->n, l.offset, l.stream, l.in_place,
            s->scale, s->zero_point, s->qmin, s->qmax);
 }
 
@@ -361,9 +366,9 @@ static void check_lengths(state *st, call *c)
         const uint8_t *values = c->op == LEARNABLE && random_below(4) ? tame : pool;
         c->n = n;
         c->input[0] = values + random_below(POOL - n + 1) * size;
-        c->input[1] = c->op == FQ_BACKWARD            ? mask_bytes + x
-                      : c->op == FQ_BACKWARD_PACKED ? mask_bits + x / 8
-                                                      : values + x * size;
+        c->input[1] = row_of(c->op)->inputs[1] == FQ_BYTE_MASK  ? mask_bytes + x
+                      : row_of(c->op)->inputs[1] == FQ_BIT_MASK ? mask_bits + x / 8
+                                                                : values + x * size;
         check_layouts(st, c);
     }
 }
@@ -514,8 +519,8 @@ static int make_all(fq_params *p, const settings *s, fq_way way, int in_f64)
 static void check_op(state *st, fq_type type, const settings *s, int op, fq_way way)
 {
     call c = {.type = type, .op = op, .way = way, .settings = s};
-    const int in_f64 = type == FQ_F64, reads_mask = op == FQ_BACKWARD || op == FQ_BACKWARD_PACKED;
-    if (reads_mask && (way != FQ_DIVIDE || s != all_settings)) {
+    const int in_f64 = type == FQ_F64;
+    if (!row_of(op)->parameters && (way != FQ_DIVIDE || s != all_settings)) {
         return;
     }
     if (is_each(way) ? make_each(st, s, in_f64, way == FQ_MULTIPLY_EACH) : make_all(&c.params, s, way, in_f64)) {

@@ -46,7 +46,7 @@ static void *allocated(size_t size)
 static void new_results(results *r, const task *t)
 {
     r->size[0] = n * fq_size_of(t->call.type);
-    r->size[1] = n;
+    r->size[1] = n * sizeof(double);
     for (int k = 0; k < 2; k++) {
         r->out[k] = allocated(r->size[k]);
     }
@@ -79,26 +79,29 @@ static void run_learnable(const task *t, results *r)
     }
 }
 
+static void set_array(fq_arrays *arrays, int k, char kind, char *data, ptrdiff_t length, ptrdiff_t size)
+{
+    const ptrdiff_t items = kind == FQ_BIT_MASK ? (length + 7) / 8 : length, step = kind == FQ_ELEMENTS ? size : 1;
+    arrays->data[k] = data, arrays->step[k] = step, arrays->row_step[k] = items * step;
+}
+
 static void run_rows(const task *t, results *r)
 {
     const ptrdiff_t size = (ptrdiff_t)fq_size_of(t->call.type), length = (ptrdiff_t)n / t->rows;
     const fq_given given = given_of(t->call.type, t->rows);
-    const fq_op op = t->call.op;
-    const int two_outputs = op == FQ_FORWARD || op == FQ_FORWARD_PACKED;
-    const int backward = op == FQ_BACKWARD || op == FQ_BACKWARD_PACKED;
-    const ptrdiff_t mask_row = op == FQ_FORWARD_PACKED || op == FQ_BACKWARD_PACKED ? (length + 7) / 8 : length;
-    fq_arrays a = {.data = {(char *)r->out[0]}};
-    for (int k = 0; k < FQ_MAX_ARRAYS; k++) {
-        a.step[k] = size, a.row_step[k] = length * size;
+    const op_row *op = &op_rows[t->call.op];
+    fq_arrays a = {{NULL}, {0}, {0}};
+    int k = 0;
+    for (int o = 0; op->outputs[o] != '\0'; o++, k++) {
+        set_array(&a, k, op->outputs[o], (char *)r->out[o], length, size);
     }
-    a.data[1] = two_outputs ? (char *)r->out[1] : (char *)inputs[0];
-    a.data[2] = two_outputs ? (char *)inputs[0] : backward ? (char *)mask : (char *)inputs[1];
-    if (two_outputs || backward) {
-        a.step[two_outputs ? 1 : 2] = 1, a.row_step[two_outputs ? 1 : 2] = mask_row;
+    for (int i = 0; op->inputs[i] != '\0'; i++, k++) {
+        const uint8_t *from = op->inputs[i] == FQ_ELEMENTS ? inputs[i] : mask;
+        set_array(&a, k, op->inputs[i], (char *)(uintptr_t)from, length, size);
     }
     fq_values bad;
     const fq_shape shape = {1, (size_t)t->rows, 1, (size_t)length};
-    if (fq_rows(&t->call, &a, &shape, backward ? NULL : &given, &bad) != FQ_OK) {
+    if (fq_rows(&t->call, &a, &shape, op->parameters ? &given : NULL, &bad) != FQ_OK) {
         exit(3);
     }
 }

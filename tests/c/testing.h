@@ -12,6 +12,18 @@
 #include "dispatch.h"
 #include "fq.h"
 
+/* The rows of ops.h. */
+typedef struct {
+    const char *name, *outputs, *inputs;
+    int parameters; /* whether it takes any */
+} op_row;
+
+enum { PARAMETERS_NONE, PARAMETERS_QPARAMS };
+
+#define OP_ROW(with, OP, op, of_outputs, of_inputs, of_parameters, ...)                                       \
+    {.name = #op, .outputs = of_outputs, .inputs = of_inputs, .parameters = PARAMETERS_##of_parameters},
+static const op_row op_rows[] = {FQ_OP_ROWS(OP_ROW, )};
+
 static inline const fq_target *portable_target(void)
 {
     const fq_target *target = NULL;
