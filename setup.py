@@ -95,6 +95,12 @@ def flags():
     return compile_flags, link_flags
 
 
+def targets():
+    """The macro that names every target: X(avx2)X(avx512)... for src/target_avx2.c, src/target_avx512.c ..."""
+    names = sorted(path.stem.removeprefix("target_") for path in Path("src").glob("target_*.c"))
+    return "FQ_TARGETS", "".join(f"X({name})" for name in names)
+
+
 compile_flags, link_flags = flags()
 xla = xla_include()
 limited = [("Py_LIMITED_API", f"0x{OLDEST[0]:02x}{OLDEST[1]:02x}0000")] if ABI3 else []
@@ -107,7 +113,7 @@ setup(
             sources=sorted(str(path) for path in Path("src").glob("*.c")),
             depends=sorted(str(path) for path in Path("src").glob("*.h")),
             include_dirs=[numpy.get_include(), *xla],
-            define_macros=[("FQ_HAVE_XLA_FFI", str(len(xla))), *limited],
+            define_macros=[("FQ_HAVE_XLA_FFI", str(len(xla))), targets(), *limited],
             py_limited_api=ABI3,
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,

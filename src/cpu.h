@@ -17,15 +17,22 @@
 #define FQ_HAVE_NEON 0
 #endif
 
-#if FQ_HAVE_X86
-typedef struct {
-    int avx2;   /* AVX2, FMA and F16C */
-    int avx512; /* these, and AVX-512 F, BW, DQ and VL */
-    int divides; /* float32 as fast as it multiplies and corrects the product */
-} fq_cpu;
+/* Whether it divides in float32 as fast as it multiplies and corrects the product. */
+int fq_cpu_divides(void);
 
-/* Slow in a virtual machine: asked once. */
-fq_cpu fq_cpu_ask(void);
+#if FQ_HAVE_X86
+#include <cpuid.h>
+
+/* Registers that the operating system saves: XGETBV's bits. */
+enum {
+    FQ_SAVES_XMM = 0x02,
+    FQ_SAVES_YMM = 0x06,
+    FQ_SAVES_ZMM = 0xe6 /* with the mask registers and the upper halves of all 32 */
+};
+
+/* Whether all of these are there: cpuid's feature bits of leaf 1 in ecx and of leaf 7 in ebx (bit_FMA, bit_AVX2 ...),
+ * and the registers saved. Slow in a virtual machine: asked once a target. */
+int fq_cpu_has(unsigned ecx1, unsigned ebx7, unsigned saved);
 #endif
 
 #endif

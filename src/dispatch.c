@@ -5,30 +5,28 @@
 
 #include "cpu.h"
 
-extern const fq_target fq_target_portable, fq_target_avx2, fq_target_avx512, fq_target_neon;
+#define X(target) &fq_target_##target,
+static const fq_target *const all[] = {FQ_TARGETS};
+#undef X
 
-enum { MOST_TARGETS = 4 };
-
-static const fq_target *available[MOST_TARGETS + 1]; /* the best first, then NULL */
+static const fq_target *available[FQ_MOST_TARGETS + 1]; /* the best first, then NULL */
 static const fq_target *in_use = &fq_target_portable;
 static int divides;
 
 static void find_targets(void)
 {
-    size_t n = 0;
-#if FQ_HAVE_X86
-    const fq_cpu cpu = fq_cpu_ask();
-    divides = cpu.divides;
-    if (cpu.avx512) {
-        available[n++] = &fq_target_avx512;
+    size_t found = 0;
+    divides = fq_cpu_divides();
+    for (size_t i = 0; i < FQ_MOST_TARGETS; i++) {
+        if (all[i]->runs_here == NULL || !all[i]->runs_here()) {
+            continue;
+        }
+        size_t at = found++;
+        for (; at > 0 && available[at - 1]->preference < all[i]->preference; at--) {
+            available[at] = available[at - 1];
+        }
+        available[at] = all[i];
     }
-    if (cpu.avx2) {
-        available[n++] = &fq_target_avx2;
-    }
-#elif FQ_HAVE_NEON
-    available[n++] = &fq_target_neon;
-#endif
-    available[n] = &fq_target_portable;
 }
 
 const fq_target *fq_target_in_use(void) { return in_use; }
@@ -40,7 +38,7 @@ const fq_target *fq_target_available(size_t i)
     if (available[0] == NULL) {
         find_targets();
     }
-    return i < MOST_TARGETS ? available[i] : NULL;
+    return i < FQ_MOST_TARGETS ? available[i] : NULL;
 }
 
 int fq_target_use(const char *name)

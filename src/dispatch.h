@@ -4,6 +4,19 @@
 
 #include "fq.h"
 
+/* FQ_TARGETS names every src/target_*.c: X(avx2)X(neon)... Whoever compiles this makes it from the files' names. */
+#ifndef FQ_TARGETS
+#error "compile with -DFQ_TARGETS=X(portable)..., one for each target_*.c"
+#endif
+
+#define X(target) extern const fq_target fq_target_##target;
+FQ_TARGETS
+#undef X
+
+#define X(target) +1
+enum { FQ_MOST_TARGETS = FQ_TARGETS };
+#undef X
+
 /* The target in use; never NULL. */
 const fq_target *fq_target_in_use(void);
 

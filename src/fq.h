@@ -72,6 +72,8 @@ typedef int fq_make_each(fq_each *each, const fq_contiguous *given, size_t n, in
 
 typedef struct {
     const char *name;
+    int preference;         /* the largest that runs here is used; that of portable is 0 */
+    int (*runs_here)(void); /* on this processor and system; NULL where it was not built */
     fq_kernel *kernel[FQ_TYPES][FQ_OPS][FQ_WAYS];
     fq_kernel *learnable[FQ_TYPES][FQ_WAYS];
     fq_make_each *make_each[2]; /* in float32, in float64 */

@@ -32,10 +32,11 @@
 #define FQ_KERNELS_OF(type, OP, kernel, outputs, inputs, parameters, ...)                                   \
     [FQ_##OP] = FQ_KERNELS_##parameters(kernel, type),
 #define FQ_OPS_OF(type) {FQ_OP_ROWS(FQ_KERNELS_OF, type)}
-#define FQ_TARGET_TABLE(target)                                                                             \
-    extern const fq_target fq_target_##target;                                                              \
+#define FQ_TARGET_TABLE(target, preference, runs_here)                                                      \
     const fq_target fq_target_##target = {                                                                  \
         #target,                                                                                            \
+        preference,                                                                                         \
+        runs_here,                                                                                          \
         {[FQ_F16] = FQ_OPS_OF(f16), [FQ_BF16] = FQ_OPS_OF(bf16), [FQ_F32] = FQ_OPS_OF(f32),                 \
          [FQ_F64] = FQ_OPS_OF(f64)},                                                                        \
         {[FQ_F16] = FQ_WAYS_OF(learnable, f16), [FQ_BF16] = FQ_WAYS_OF(learnable, bf16),                    \

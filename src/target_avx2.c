@@ -25,7 +25,9 @@
 #pragma GCC pop_options
 #endif
 
-FQ_TARGET_TABLE(avx2);
+static int runs_here(void) { return fq_cpu_has(bit_AVX | bit_FMA | bit_F16C, bit_AVX2, FQ_SAVES_YMM); }
+
+FQ_TARGET_TABLE(avx2, 32, runs_here);
 #else
-typedef int fq_no_avx2_here;
+const fq_target fq_target_avx2 = {.name = "avx2"};
 #endif

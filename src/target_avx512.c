@@ -25,7 +25,13 @@
 #pragma GCC pop_options
 #endif
 
-FQ_TARGET_TABLE(avx512);
+static int runs_here(void)
+{
+    const unsigned ebx7 = bit_AVX2 | bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    return fq_cpu_has(bit_AVX | bit_FMA | bit_F16C, ebx7, FQ_SAVES_ZMM);
+}
+
+FQ_TARGET_TABLE(avx512, 64, runs_here);
 #else
-typedef int fq_no_avx512_here;
+const fq_target fq_target_avx512 = {.name = "avx512"};
 #endif

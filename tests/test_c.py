@@ -12,7 +12,8 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 SOURCES = TESTS.parent / "src"
 PROGRAMS = ["kernel_test", "exhaustive", "division"]
-LAYERS = ["dispatch", "cpu", "params", "target_portable", "target_avx2", "target_avx512", "target_neon"]
+TARGETS = sorted(path.stem for path in SOURCES.glob("target_*.c"))
+LAYERS = ["dispatch", "cpu", "params", *TARGETS]
 OTHERS = ["loops", "learnable", "threads", "cache"]  # for the disassembly alone
 FLAGS = "-std=c11 -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -fvisibility=hidden"
 WARNINGS = "-Wall -Wextra -Wshadow -Wconversion -Werror"
@@ -43,7 +44,8 @@ def has_openmp(compiler, folder):
 
 def build(compiler, folder, extra):
     """Compiles the layers and the programs into the folder."""
-    flags = [*FLAGS.split(), *WARNINGS.split(), *extra, f"-I{SOURCES}"]
+    names = "".join(f"X({name.removeprefix('target_')})" for name in TARGETS)
+    flags = [*FLAGS.split(), *WARNINGS.split(), *extra, f"-I{SOURCES}", f"-DFQ_TARGETS={names}"]
 
     def compile_one(source):
         run(compiler, *flags, "-c", source, "-o", folder / f"{source.stem}.o")

@@ -5,14 +5,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 strict="-std=c11 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Wshadow -Wconversion -Werror"
-layers="dispatch cpu params target_portable target_avx2 target_avx512 target_neon axes loops learnable threads cache pages"
+targets=$(cd "$root/src" && ls target_*.c | sed 's/target_\(.*\)\.c/\1/')
+layers="dispatch cpu params axes loops learnable threads cache pages $(printf 'target_%s ' $targets)"
 
 # build_c COMPILER PROGRAM FLAGS...: a program of tests/c with all layers below Python, as $work/PROGRAM
 build_c() {
     local compiler=$1 program=$2
     shift 2
     # shellcheck disable=SC2086  # strict is a list of words
-    (cd "$root/src" && "$compiler" $strict "$@" -I. "../tests/c/$program.c" $(printf '%s.c ' $layers) \
+    (cd "$root/src" && "$compiler" $strict "$@" -DFQ_TARGETS="$(printf 'X(%s)' $targets)" -I. "../tests/c/$program.c" $(printf '%s.c ' $layers) \
         -o "$work/$program" -lm -lpthread)
 }
 

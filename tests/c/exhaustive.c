@@ -3,7 +3,7 @@
  * exhaustive [step] [target] */
 #include "testing.h"
 
-enum { INPUTS = 32 * 1024, WAYS = 3, MOST_TARGETS = 4 }; /* inputs in a block */
+enum { INPUTS = 32 * 1024, WAYS = 3 }; /* inputs in a block */
 
 static const fq_way ways[WAYS] = {FQ_DIVIDE_FAST, FQ_DIVIDE, FQ_MULTIPLY};
 
@@ -34,7 +34,7 @@ typedef struct {
 } result;
 
 typedef struct {
-    const fq_target *target[MOST_TARGETS];
+    const fq_target *target[FQ_MOST_TARGETS];
     size_t count;
 } chosen;
 
@@ -109,7 +109,7 @@ static void check(result *all, const chosen *targets, const settings *s, uint64_
 #endif
     {
         block *b = malloc(sizeof *b);
-        result mine[MOST_TARGETS] = {0};
+        result mine[FQ_MOST_TARGETS] = {0};
         if (b == NULL) {
             abort();
         }
@@ -166,7 +166,7 @@ int main(int count, char **arguments)
     const chosen targets = choose(count > 2 ? arguments[2] : NULL);
     int equal = step > 0 && targets.count > 0;
     for (size_t k = 0; step > 0 && k < sizeof all_settings / sizeof *all_settings; k++) {
-        result results[MOST_TARGETS] = {0};
+        result results[FQ_MOST_TARGETS] = {0};
         check(results, &targets, &all_settings[k], step);
         for (size_t t = 0; t < targets.count; t++) {
             equal &= report(targets.target[t], &all_settings[k], &results[t]);

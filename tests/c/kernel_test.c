@@ -6,7 +6,7 @@
 
 /* A learnable backward is one op more: its inputs are dy and x, its sums stand in for a mask. */
 enum { LEARNABLE = FQ_OPS, OPS };
-enum { GUARD = 64, GUARD_BYTE = 0xcb, POOL = 64 * 1024, MOST_TARGETS = 4 };
+enum { GUARD = 64, GUARD_BYTE = 0xcb, POOL = 64 * 1024 };
 
 typedef struct {
     double scale;
@@ -63,8 +63,8 @@ typedef struct {
 typedef struct {
     size_t step, most; /* of the lengths */
     size_t targets;
-    uint64_t comparisons[MOST_TARGETS];
-    fq_each each[MOST_TARGETS];
+    uint64_t comparisons[FQ_MOST_TARGETS];
+    fq_each each[FQ_MOST_TARGETS];
 } state;
 
 static _Alignas(CACHE_LINE) uint8_t pool[POOL * sizeof(double)];
