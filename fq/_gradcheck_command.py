@@ -3,8 +3,7 @@
 import numpy as np
 
 import fq
-from fq import gradcheck
-from fq._info import types
+from fq import _core, gradcheck
 from fq._input import InputError, imported
 
 _GRIDS = {"tensor": ((), ()), "channel": ((4, 1), (4, 1))}
@@ -14,9 +13,10 @@ def run(forward=None, backward=None, only=None, seed=0):
     """Print the table, then a report of each mismatch; returns the exit code."""
     if (forward is None) != (backward is None):
         raise InputError("--forward and --backward are needed together")
-    if only and only not in types():
-        raise InputError(f"argument --type: {only} is not one of {', '.join(types())}")
-    names = [only] if only else types()
+    types = [dtype.name for dtype in _core.types()]
+    if only and only not in types:
+        raise InputError(f"argument --type: {only} is not one of {', '.join(types)}")
+    names = [only] if only else types
     checks = _own_checks()
     if forward is not None:
         own = _function("--forward", forward), _function("--backward", backward)

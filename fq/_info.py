@@ -8,17 +8,6 @@ import fq
 from fq import _core
 
 
-def types():
-    """The element types that fq has here."""
-    names = ["float16", "float32", "float64"]
-    try:
-        import ml_dtypes
-    except ModuleNotFoundError:
-        return names
-    fq.fake_quantize(np.zeros(1, ml_dtypes.bfloat16), 1, 0, 0, 1)
-    return [names[0], "bfloat16", *names[1:]]
-
-
 def lines():
     """(what, value) for each line."""
     target = _core.target()
@@ -31,7 +20,7 @@ def lines():
         ("SIMD target", f"{target} (this machine has {', '.join(_core.targets())}; FQ_SIMD forces one)"),
         ("threads", f"{threads} (FQ_NUM_THREADS, OMP_NUM_THREADS or fq.set_num_threads)"),
         ("cache threshold", f"{_core.cache_threshold():,} bytes of output; beyond, stored past the cache"),
-        ("types", ", ".join(types())),
+        ("types", ", ".join(dtype.name for dtype in _core.types())),
     ]
 
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "ops.h"
+#include "types.h"
 
 enum {
     FQ_BLOCK = 64,      /* elements that one mask word covers */
@@ -14,12 +15,6 @@ enum {
     FQ_ALIGN_FROM = 512, /* elements from which a call begins its stores at a cache line */
     FQ_MOST_AXES = 64
 };
-
-typedef enum { FQ_F16, FQ_BF16, FQ_F32, FQ_F64, FQ_TYPES } fq_type;
-
-enum { FQ_WIDEST = 8 }; /* bytes of the widest element */
-
-static inline size_t fq_size_of(fq_type type) { return type == FQ_F64 ? 8 : type == FQ_F32 ? 4 : 2; }
 
 #define FQ_OP_NUMBER(with, NUMBER, ...) FQ_##NUMBER,
 typedef enum { FQ_OP_ROWS(FQ_OP_NUMBER, ) FQ_OPS } fq_op;

@@ -42,7 +42,7 @@ PyObject *fq_learnable_from_python(PyObject *Py_UNUSED(module), PyObject *args)
     }
     const int type = fq_type_of_dtype(Py_TYPE((PyObject *)PyArray_DESCR(a[X])));
     if (type < 0) {
-        return PyErr_Format(PyExc_TypeError, "x must be float16, bfloat16, float32 or float64, got %S",
+        return PyErr_Format(PyExc_TypeError, "x must be " FQ_TYPE_NAMES ", got %S",
                             PyArray_DESCR(a[X]));
     }
     call.type = (fq_type)type;

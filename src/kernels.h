@@ -1,6 +1,6 @@
 /* The kernels, written once: included for each element type by target.h, over the words of a simd_*.h.
  *
- * ELEM is the element type (f16, bf16, f32, f64), elem_t its storage, COMPUTE the type computed in (f32, f64).
+ * ELEM is the element type (a suffix of types.h), elem_t its storage, COMPUTE the type computed in (f32, f64).
  * Every kernel has three parts: whole blocks of 64, single vectors, and the part of a vector that is left. */
 #define FQ_PASTE_(a, b) a##_##b
 #define FQ_PASTE(a, b) FQ_PASTE_(a, b)
@@ -8,6 +8,11 @@
 #define C(word) FQ_PASTE(COMPUTE, word)
 #define P(word) FQ_PASTE(ELEM, word)
 #define LANES C(LANES)
+#define elem_t P(elem)
+
+#if !FQ_PASTE(FQ_OWN, ELEM) /* set beside the words that a target has for this type */
+#include "by_lane.h"
+#endif
 
 /* Load and store `count` elements: LANES of them, or the part of a vector that is left at an end. */
 static FQ_INLINE C(vec) E(load_some)(const elem_t *from, size_t count)
@@ -15,7 +20,7 @@ static FQ_INLINE C(vec) E(load_some)(const elem_t *from, size_t count)
     if (count == LANES) {
         return E(load)(from);
     }
-#if FQ_HAS_PARTS
+#if FQ_HAS_PARTS && FQ_PASTE(FQ_OWN, ELEM)
     return E(load_part)(from, count);
 #else
     elem_t whole[LANES] = {0};
@@ -34,7 +39,7 @@ static FQ_INLINE void E(store_some)(elem_t *to, P(packed) v, size_t count, int s
         E(store)(to, v);
         return;
     }
-#if FQ_HAS_PARTS
+#if FQ_HAS_PARTS && FQ_PASTE(FQ_OWN, ELEM)
     E(store_part)(to, v, count);
 #else
     elem_t whole[LANES];
@@ -218,8 +223,8 @@ static FQ_INLINE void E(quantize_call)(char *const *data, int x, const fq_params
 {
     elem_t *y = (elem_t *)data[0];
     const elem_t *from = (const elem_t *)data[x];
-    /* Measured: 16-bit elements with packed bits between them are slower past the cache than through it. */
-    if (E(streams)(p, way) && !(kind == MASK_BITS && sizeof(elem_t) == 2)) {
+    /* Measured: small elements with packed bits between them are slower past the cache than through it. */
+    if (E(streams)(p, way) && !(kind == MASK_BITS && sizeof(elem_t) <= 2)) {
         E(quantize)(y, data[1], from, n, p, way, kind, 1);
         stream_done();
     }
@@ -278,6 +283,5 @@ FQ_QUANTIZING(FQ_MULTIPLY)
 FQ_QUANTIZING(FQ_DIVIDE_EACH)
 FQ_QUANTIZING(FQ_MULTIPLY_EACH)
 #undef FQ_QUANTIZING
-#undef elem_t
 #undef COMPUTE
 #undef ELEM

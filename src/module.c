@@ -148,6 +148,7 @@ static PyObject *xla_handlers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(u
 }
 
 static PyMethodDef methods[] = {
+    {"types", fq_types, METH_NOARGS, "types(): the dtypes that x may have here."},
     {"targets", targets, METH_NOARGS, "targets(): the SIMD targets this machine can run, the best first."},
     {"target", target, METH_NOARGS, "target(): the SIMD target in use."},
     {"_set_target", set_target, METH_O, "_set_target(name): use another target from now on, in every thread."},

@@ -114,6 +114,7 @@ static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
     return _mm256_cvtps_pd(part ? _mm256_extractf128_ps(v, 1) : _mm256_castps256_ps128(v));
 }
 
+#define FQ_OWN_f32 1
 static FQ_INLINE f32_vec load_f32(const float *from) { return _mm256_loadu_ps(from); }
 typedef __m256 f32_packed;
 static FQ_INLINE f32_packed pack_f32(f32_vec v) { return v; }
@@ -121,6 +122,7 @@ static FQ_INLINE f32_packed no_minus_zero_f32(f32_packed v) { return v; } /* mul
 static FQ_INLINE void store_f32(float *to, f32_packed v) { _mm256_storeu_ps(to, v); }
 static FQ_INLINE void stream_f32(float *to, f32_packed v) { _mm256_stream_ps(to, v); }
 
+#define FQ_OWN_f64 1
 static FQ_INLINE f64_vec load_f64(const double *from) { return _mm256_loadu_pd(from); }
 typedef __m256d f64_packed;
 static FQ_INLINE f64_packed pack_f64(f64_vec v) { return v; }
@@ -139,6 +141,7 @@ static FQ_INLINE __m128i no_minus_zero_16_bits(__m128i v)
     return _mm_andnot_si128(_mm_cmpeq_epi16(v, _mm_set1_epi16(-0x8000)), v);
 }
 
+#define FQ_OWN_f16 1
 static FQ_INLINE f32_vec load_f16(const uint16_t *from) { return _mm256_cvtph_ps(load_16_bits(from)); }
 typedef __m128i f16_packed;
 static FQ_INLINE f16_packed pack_f16(f32_vec v)
@@ -149,6 +152,7 @@ static FQ_INLINE f16_packed no_minus_zero_f16(f16_packed v) { return no_minus_ze
 static FQ_INLINE void store_f16(uint16_t *to, f16_packed v) { store_16_bits(to, v); }
 static FQ_INLINE void stream_f16(uint16_t *to, f16_packed v) { stream_16_bits(to, v); }
 
+#define FQ_OWN_bf16 1
 static FQ_INLINE f32_vec load_bf16(const uint16_t *from)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_16_bits(from)), 16));

@@ -111,6 +111,7 @@ static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
     return _mm512_cvtps_pd(part ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v));
 }
 
+#define FQ_OWN_f32 1
 static FQ_INLINE f32_vec load_f32(const float *from) { return _mm512_loadu_ps(from); }
 typedef __m512 f32_packed;
 static FQ_INLINE f32_packed pack_f32(f32_vec v) { return v; }
@@ -118,6 +119,7 @@ static FQ_INLINE f32_packed no_minus_zero_f32(f32_packed v) { return v; } /* mul
 static FQ_INLINE void store_f32(float *to, f32_packed v) { _mm512_storeu_ps(to, v); }
 static FQ_INLINE void stream_f32(float *to, f32_packed v) { _mm512_stream_ps(to, v); }
 
+#define FQ_OWN_f64 1
 static FQ_INLINE f64_vec load_f64(const double *from) { return _mm512_loadu_pd(from); }
 typedef __m512d f64_packed;
 static FQ_INLINE f64_packed pack_f64(f64_vec v) { return v; }
@@ -136,6 +138,7 @@ static FQ_INLINE __m256i no_minus_zero_16_bits(__m256i v)
     return _mm256_maskz_mov_epi16(_mm256_cmpneq_epi16_mask(v, _mm256_set1_epi16(-0x8000)), v);
 }
 
+#define FQ_OWN_f16 1
 static FQ_INLINE f32_vec unpack_f16(__m256i v) { return _mm512_cvtph_ps(v); }
 static FQ_INLINE f32_vec load_f16(const uint16_t *from) { return unpack_f16(load_16_bits(from)); }
 typedef __m256i f16_packed;
@@ -147,6 +150,7 @@ static FQ_INLINE f16_packed no_minus_zero_f16(f16_packed v) { return no_minus_ze
 static FQ_INLINE void store_f16(uint16_t *to, f16_packed v) { store_16_bits(to, v); }
 static FQ_INLINE void stream_f16(uint16_t *to, f16_packed v) { stream_16_bits(to, v); }
 
+#define FQ_OWN_bf16 1
 static FQ_INLINE f32_vec unpack_bf16(__m256i v)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));

@@ -106,6 +106,7 @@ static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
     return vcvt_f64_f32(part ? vget_high_f32(v) : vget_low_f32(v));
 }
 
+#define FQ_OWN_f32 1
 static FQ_INLINE f32_vec load_f32(const float *from) { return vld1q_f32(from); }
 typedef float32x4_t f32_packed;
 static FQ_INLINE f32_packed pack_f32(f32_vec v) { return v; }
@@ -113,6 +114,7 @@ static FQ_INLINE f32_packed no_minus_zero_f32(f32_packed v) { return v; } /* mul
 static FQ_INLINE void store_f32(float *to, f32_packed v) { vst1q_f32(to, v); }
 static FQ_INLINE void stream_f32(float *to, f32_packed v) { vst1q_f32(to, v); }
 
+#define FQ_OWN_f64 1
 static FQ_INLINE f64_vec load_f64(const double *from) { return vld1q_f64(from); }
 typedef float64x2_t f64_packed;
 static FQ_INLINE f64_packed pack_f64(f64_vec v) { return v; }
@@ -122,6 +124,7 @@ static FQ_INLINE void stream_f64(double *to, f64_packed v) { vst1q_f64(to, v); }
 
 static FQ_INLINE uint16x4_t no_minus_zero_16_bits(uint16x4_t v) { return vbic_u16(v, vceq_u16(v, vdup_n_u16(0x8000))); }
 
+#define FQ_OWN_f16 1
 static FQ_INLINE f32_vec load_f16(const uint16_t *from)
 {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
@@ -132,6 +135,7 @@ static FQ_INLINE f16_packed no_minus_zero_f16(f16_packed v) { return no_minus_ze
 static FQ_INLINE void store_f16(uint16_t *to, f16_packed v) { vst1_u16(to, v); }
 static FQ_INLINE void stream_f16(uint16_t *to, f16_packed v) { vst1_u16(to, v); }
 
+#define FQ_OWN_bf16 1
 static FQ_INLINE f32_vec load_bf16(const uint16_t *from)
 {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(from), 16));

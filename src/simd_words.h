@@ -5,7 +5,6 @@
 
 #include "fq.h"
 
-#define FQ_INLINE inline __attribute__((always_inline))
 #define FQ_LANES_LOOP
 
 /* Asks for memory that a loop comes to later. It may lie outside of the array: nothing is read of it. */

@@ -6,19 +6,15 @@
 #include "masks.h"
 
 #define ELEM f16
-#define elem_t uint16_t
 #define COMPUTE f32
 #include "kernels.h"
 #define ELEM bf16
-#define elem_t uint16_t
 #define COMPUTE f32
 #include "kernels.h"
 #define ELEM f32
-#define elem_t float
 #define COMPUTE f32
 #include "kernels.h"
 #define ELEM f64
-#define elem_t double
 #define COMPUTE f64
 #include "kernels.h"
 
@@ -31,15 +27,14 @@
 #define FQ_KERNELS_NONE(kernel, type) {kernel##_##type}
 #define FQ_KERNELS_OF(type, OP, kernel, outputs, inputs, parameters, ...)                                   \
     [FQ_##OP] = FQ_KERNELS_##parameters(kernel, type),
-#define FQ_OPS_OF(type) {FQ_OP_ROWS(FQ_KERNELS_OF, type)}
+#define FQ_KERNELS(TYPE, type, ...) [FQ_##TYPE] = {FQ_OP_ROWS(FQ_KERNELS_OF, type)},
+#define FQ_LEARNABLE(TYPE, type, ...) [FQ_##TYPE] = FQ_WAYS_OF(learnable, type),
 #define FQ_TARGET_TABLE(target, preference, runs_here)                                                      \
     const fq_target fq_target_##target = {                                                                  \
         #target,                                                                                            \
         preference,                                                                                         \
         runs_here,                                                                                          \
-        {[FQ_F16] = FQ_OPS_OF(f16), [FQ_BF16] = FQ_OPS_OF(bf16), [FQ_F32] = FQ_OPS_OF(f32),                 \
-         [FQ_F64] = FQ_OPS_OF(f64)},                                                                        \
-        {[FQ_F16] = FQ_WAYS_OF(learnable, f16), [FQ_BF16] = FQ_WAYS_OF(learnable, bf16),                    \
-         [FQ_F32] = FQ_WAYS_OF(learnable, f32), [FQ_F64] = FQ_WAYS_OF(learnable, f64)},                     \
+        {FQ_TYPE_ROWS(FQ_KERNELS)},                                                                         \
+        {FQ_TYPE_ROWS(FQ_LEARNABLE)},                                                                       \
         {make_each_f32, make_each_f64},                                                                     \
     }

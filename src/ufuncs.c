@@ -32,8 +32,7 @@ enum { ARITHMETICS = 2 }; /* x / scale, and x * (1 / scale) */
 
 static const fq_ufunc_spec specs[ARITHMETICS][FQ_OPS] = {{FQ_OP_ROWS(SPEC, 0)}, {FQ_OP_ROWS(SPEC, 1)}};
 
-/* The DType of each element type; bfloat16 is NULL where ml_dtypes is not installed. Borrowed from NumPy and
- * ml_dtypes, which never let go of theirs. */
+/* The DType of each element type; NULL where its module is not installed. */
 static PyArray_DTypeMeta *dtype_of[FQ_TYPES];
 
 void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type)
@@ -128,15 +127,13 @@ static int run_packed(const fq_ufunc_spec *spec, fq_type type, char *const *data
         return (fq_is_packed(spec) ? run_packed : run_row)(spec, type, data, dims, steps);                    \
     }
 #define LOOPS(type, OP, ...) LOOP(0, type, FQ_##OP) LOOP(1, type, FQ_##OP)
-FQ_OP_ROWS(LOOPS, FQ_F16)
-FQ_OP_ROWS(LOOPS, FQ_BF16)
-FQ_OP_ROWS(LOOPS, FQ_F32)
-FQ_OP_ROWS(LOOPS, FQ_F64)
+#define LOOPS_OF_TYPE(TYPE, ...) FQ_OP_ROWS(LOOPS, FQ_##TYPE)
+FQ_TYPE_ROWS(LOOPS_OF_TYPE)
 
 #define ENTRIES(type, OP, ...)                                                                                \
     [0][type][FQ_##OP] = loop_FQ_##OP##_0_##type, [1][type][FQ_##OP] = loop_FQ_##OP##_1_##type,
-static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_TYPES][FQ_OPS] = {
-    FQ_OP_ROWS(ENTRIES, FQ_F16) FQ_OP_ROWS(ENTRIES, FQ_BF16) FQ_OP_ROWS(ENTRIES, FQ_F32) FQ_OP_ROWS(ENTRIES, FQ_F64)};
+#define ENTRIES_OF_TYPE(TYPE, ...) FQ_OP_ROWS(ENTRIES, FQ_##TYPE)
+static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_TYPES][FQ_OPS] = {FQ_TYPE_ROWS(ENTRIES_OF_TYPE)};
 
 static const fq_ufunc_spec *spec_of(PyObject *ufunc)
 {
@@ -256,7 +253,7 @@ static int find_type(const fq_ufunc_spec *spec, PyArray_DTypeMeta *const given[]
         }
         if (type < 0) {
             return given[i] == NULL ? PyErr_Format(PyExc_TypeError, "%s has no reductions", spec->name), -1
-                                    : refuse(spec->labels[i], "float16, bfloat16, float32 or float64", given[i]);
+                                    : refuse(spec->labels[i], FQ_TYPE_NAMES, given[i]);
         }
         if (found >= 0 && found != type) {
             return refuse_two(spec->labels[by], dtype_of[found], spec->labels[i], dtype_of[type]);
@@ -388,19 +385,19 @@ static PyObject *make_ufunc(const fq_ufunc_spec *spec)
     return ufunc;
 }
 
-/* The DType of ml_dtypes.bfloat16, or NULL: with an exception set, or without one where it is not installed. */
-static PyArray_DTypeMeta *find_bfloat16(void)
+/* The DType of module.name, or NULL: with an exception set, or without one where the module is not installed. */
+static PyArray_DTypeMeta *find_dtype(const char *from, const char *name)
 {
     PyArray_Descr *descr = NULL;
-    PyObject *ml_dtypes = PyImport_ImportModule("ml_dtypes");
-    if (ml_dtypes == NULL) {
+    PyObject *module = PyImport_ImportModule(from);
+    if (module == NULL) {
         if (PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
             PyErr_Clear();
         }
         return NULL;
     }
-    PyObject *scalar_type = PyObject_GetAttrString(ml_dtypes, "bfloat16");
-    Py_DECREF(ml_dtypes);
+    PyObject *scalar_type = PyObject_GetAttrString(module, name);
+    Py_DECREF(module);
     if (scalar_type != NULL && PyArray_DescrConverter(scalar_type, &descr) != NPY_SUCCEED) {
         descr = NULL;
     }
@@ -415,13 +412,33 @@ static PyArray_DTypeMeta *find_bfloat16(void)
 
 static int find_dtypes(void)
 {
-    dtype_of[FQ_F16] = &PyArray_HalfDType;
-    dtype_of[FQ_F32] = &PyArray_FloatDType;
-    dtype_of[FQ_F64] = &PyArray_DoubleDType;
-    if (dtype_of[FQ_BF16] == NULL) {
-        dtype_of[FQ_BF16] = find_bfloat16();
+    static const struct {
+        const char *module, *name;
+    } from[FQ_TYPES] = {
+#define FROM(TYPE, suffix, storage, module, name) [FQ_##TYPE] = {module, name},
+        FQ_TYPE_ROWS(FROM)};
+    for (int type = 0; type < FQ_TYPES; type++) {
+        if (dtype_of[type] == NULL) {
+            dtype_of[type] = find_dtype(from[type].module, from[type].name);
+        }
+        if (PyErr_Occurred()) {
+            return -1;
+        }
     }
-    return PyErr_Occurred() ? -1 : 0;
+    return 0;
+}
+
+PyObject *fq_types(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    PyObject *types = PyList_New(0);
+    for (int type = 0; types != NULL && type < FQ_TYPES; type++) {
+        PyArray_Descr *dtype = dtype_of[type] != NULL ? PyArray_GetDefaultDescr(dtype_of[type]) : NULL;
+        if (dtype_of[type] != NULL && (dtype == NULL || PyList_Append(types, (PyObject *)dtype) < 0)) {
+            Py_CLEAR(types);
+        }
+        Py_XDECREF((PyObject *)dtype);
+    }
+    return types;
 }
 
 /* {name: ufunc} for one arithmetic. */

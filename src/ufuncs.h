@@ -10,6 +10,9 @@
 /* Loads NumPy, makes every ufunc and adds it to the module. -1 with an exception set on failure. */
 int fq_add_ufuncs(PyObject *module);
 
+/* types(): the dtypes of the element types that there are here. */
+PyObject *fq_types(PyObject *module, PyObject *unused);
+
 /* The element type that this DType (a PyArray_DTypeMeta) is, or -1; NULL is none. */
 int fq_type_of_dtype(const void *dtype);
 

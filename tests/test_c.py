@@ -42,10 +42,14 @@ def has_openmp(compiler, folder):
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def named(targets):
+    """The macro that names them, as setup.py makes it."""
+    return "-DFQ_TARGETS=" + "".join(f"X({name.removeprefix('target_')})" for name in targets)
+
+
 def build(compiler, folder, extra):
     """Compiles the layers and the programs into the folder."""
-    names = "".join(f"X({name.removeprefix('target_')})" for name in TARGETS)
-    flags = [*FLAGS.split(), *WARNINGS.split(), *extra, f"-I{SOURCES}", f"-DFQ_TARGETS={names}"]
+    flags = [*FLAGS.split(), *WARNINGS.split(), *extra, f"-I{SOURCES}", named(TARGETS)]
 
     def compile_one(source):
         run(compiler, *flags, "-c", source, "-o", folder / f"{source.stem}.o")
@@ -82,6 +86,15 @@ def targets(native):
 
 def test_every_kernel_equals_the_portable_one(native):
     assert re.fullmatch(r"(\w+: \d{7,} comparisons, all equal\n)+", run(native / "kernel_test"))
+
+
+def test_a_type_without_words_of_its_own_is_converted_lane_by_lane(tmp_path):
+    program, parts = tmp_path / "kernel_test", ["dispatch", "cpu", "params", "target_portable"]
+    sources = [TESTS / "c/kernel_test.c", TESTS / "c/target_by_lane.c", *(SOURCES / f"{part}.c" for part in parts)]
+    flags = [*FLAGS.split(), *WARNINGS.split(), f"-I{SOURCES}", named(["by_lane", "portable"])]
+    run(needed("cc"), *flags, *sources, "-o", program, "-lm")
+    output = run(program, 11, 257)
+    assert re.fullmatch(r"by_lane: \d{6,} comparisons, all equal\nportable: \d{6,} comparisons, all equal\n", output)
 
 
 def test_float32_kernels_equal_the_portable_ones_over_the_whole_range(native, targets):
