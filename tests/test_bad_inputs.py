@@ -10,7 +10,7 @@ from helpers import ARITHMETICS, FLOAT_TYPES, bfloat16
 
 import fq
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+CONTRACT = Path(__file__).resolve().parent.parent / "docs" / "guide" / "contract.md"
 ERRORS = TypeError, ValueError, OverflowError  # the last is NumPy's, for a Python int beyond int64
 SHAPE = (4, 60)
 WITH_GRID = "fake_quantize", "forward", "forward_packed", "backward_recompute", "backward_learnable"
@@ -189,8 +189,8 @@ def test_every_bad_input_is_refused(what, tried):
     assert wrong == []
 
 
-@pytest.mark.skipif(bfloat16 is None or not README.is_file(), reason="a type, or the README, is not here")
-def test_the_readme_says_how_many_bad_inputs_are_tried(tried):
+@pytest.mark.skipif(bfloat16 is None or not CONTRACT.is_file(), reason="a type, or the contract, is not here")
+def test_the_contract_says_how_many_bad_inputs_are_tried(tried):
     if len(tried) < len(all_calls()):
         pytest.skip("not all of them were tried")
-    assert re.findall(r"([\d,]+) bad inputs", README.read_text()) == [f"{sum(tried.values()):,}"]
+    assert re.findall(r"([\d,]+) bad inputs", CONTRACT.read_text()) == [f"{sum(tried.values()):,}"]
