@@ -48,6 +48,21 @@ static FQ_INLINE void E(store_some)(elem_t *to, P(packed) v, size_t count, int s
 #endif
 }
 
+/* Stores two vectors, one after the other. */
+static FQ_INLINE void E(store_two)(elem_t *to, C(vec) v, C(vec) w, int stream)
+{
+#if FQ_PASTE(FQ_PAIRS, ELEM) /* the target packs two vectors into one */
+    if (stream) {
+        E(stream_pair)(to, E(no_minus_zero_pair)(E(pack_pair)(v, w)));
+        return;
+    }
+    E(store_pair)(to, E(no_minus_zero_pair)(E(pack_pair)(v, w)));
+#else
+    E(store_some)(to, E(no_minus_zero)(E(pack)(v)), LANES, stream);
+    E(store_some)(to + LANES, E(no_minus_zero)(E(pack)(w)), LANES, stream);
+#endif
+}
+
 /* How many of n elements to store before the first that starts a cache line: storing past the cache must start
  * there, and a long call is faster when no store is split over two lines. */
 static FQ_INLINE size_t E(before_line)(const elem_t *to, size_t n, int stream)
@@ -114,20 +129,33 @@ static FQ_INLINE E(levels) E(levels_at)(E(levels) of_all, const fq_params *p, si
     return E(is_each)(way) ? E(levels_from)(p, i) : of_all;
 }
 
+/* y of a vector at lane j of a block that starts at element i, not packed yet; m takes its part of the mask. */
+static FQ_INLINE C(vec) E(quantize_vector)(const elem_t *x, size_t lanes, E(levels) of_all, const fq_params *p, size_t i,
+                                           size_t j, fq_way way, mask64 *m)
+{
+    const E(levels) l = E(levels_at)(of_all, p, i + j, way);
+    unsigned in_range;
+    const C(vec) c = E(level)(E(quotient)(E(load_some)(x + i + j, lanes), l, way), l, &in_range);
+    mask64_put(m, j, in_range);
+    return C(mul_plus_zero)(c, l.scale);
+}
+
 /* y and the mask of n <= FQ_BLOCK elements that start at element i of the call. */
 static FQ_INLINE mask64 E(quantize_block)(elem_t *y, const elem_t *x, size_t n, E(levels) of_all,
                                           const fq_params *p, size_t i, fq_way way, int stream)
 {
     mask64 m = mask64_none();
+    size_t j = 0;
     FQ_LANES_LOOP
-    for (size_t j = 0; j < n; j += LANES) {
+    for (; n - j >= 2 * LANES; j += 2 * LANES) {
+        const C(vec) v = E(quantize_vector)(x, LANES, of_all, p, i, j, way, &m);
+        const C(vec) w = E(quantize_vector)(x, LANES, of_all, p, i, j + LANES, way, &m);
+        E(store_two)(y + i + j, v, w, stream);
+    }
+    for (; j < n; j += LANES) {
         const size_t lanes = E(lanes_at)(j, n);
-        E(levels) l = E(levels_at)(of_all, p, i + j, way);
-        unsigned in_range;
-        C(vec) c = E(level)(E(quotient)(E(load_some)(x + i + j, lanes), l, way), l, &in_range);
-        mask64_put(&m, j, in_range);
-        P(packed) v = E(no_minus_zero)(E(pack)(C(mul_plus_zero)(c, l.scale)));
-        E(store_some)(y + i + j, v, lanes, stream);
+        const C(vec) v = E(quantize_vector)(x, lanes, of_all, p, i, j, way, &m);
+        E(store_some)(y + i + j, E(no_minus_zero)(E(pack)(v)), lanes, stream);
     }
     return m;
 }
@@ -223,8 +251,7 @@ static FQ_INLINE void E(quantize_call)(char *const *data, int x, const fq_params
 {
     elem_t *y = (elem_t *)data[0];
     const elem_t *from = (const elem_t *)data[x];
-    /* Measured: small elements with packed bits between them are slower past the cache than through it. */
-    if (E(streams)(p, way) && !(kind == MASK_BITS && sizeof(elem_t) <= 2)) {
+    if (E(streams)(p, way)) {
         E(quantize)(y, data[1], from, n, p, way, kind, 1);
         stream_done();
     }

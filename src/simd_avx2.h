@@ -141,6 +141,14 @@ static FQ_INLINE __m128i no_minus_zero_16_bits(__m128i v)
     return _mm_andnot_si128(_mm_cmpeq_epi16(v, _mm_set1_epi16(-0x8000)), v);
 }
 
+/* Two vectors of 16-bit elements as one, the wider for storing past the cache. */
+static FQ_INLINE __m256i no_minus_zero_16(__m256i v)
+{
+    return _mm256_andnot_si256(_mm256_cmpeq_epi16(v, _mm256_set1_epi16(-0x8000)), v);
+}
+static FQ_INLINE void store_16(uint16_t *to, __m256i v) { _mm256_storeu_si256((__m256i *)(void *)to, v); }
+static FQ_INLINE void stream_16(uint16_t *to, __m256i v) { _mm256_stream_si256((__m256i *)(void *)to, v); }
+
 #define FQ_OWN_f16 1
 static FQ_INLINE f32_vec load_f16(const uint16_t *from) { return _mm256_cvtph_ps(load_16_bits(from)); }
 typedef __m128i f16_packed;
@@ -152,6 +160,12 @@ static FQ_INLINE f16_packed no_minus_zero_f16(f16_packed v) { return no_minus_ze
 static FQ_INLINE void store_f16(uint16_t *to, f16_packed v) { store_16_bits(to, v); }
 static FQ_INLINE void stream_f16(uint16_t *to, f16_packed v) { stream_16_bits(to, v); }
 
+#define FQ_PAIRS_f16 1
+static FQ_INLINE __m256i pack_pair_f16(f32_vec v, f32_vec w) { return _mm256_set_m128i(pack_f16(w), pack_f16(v)); }
+static FQ_INLINE __m256i no_minus_zero_pair_f16(__m256i v) { return no_minus_zero_16(v); }
+static FQ_INLINE void store_pair_f16(uint16_t *to, __m256i v) { store_16(to, v); }
+static FQ_INLINE void stream_pair_f16(uint16_t *to, __m256i v) { stream_16(to, v); }
+
 #define FQ_OWN_bf16 1
 static FQ_INLINE f32_vec load_bf16(const uint16_t *from)
 {
@@ -159,15 +173,28 @@ static FQ_INLINE f32_vec load_bf16(const uint16_t *from)
 }
 typedef __m128i bf16_packed;
 /* Half to even. The NaNs that reach this have 16 low zeros, being bfloat16 or the processor's own. */
+static FQ_INLINE __m256i round_bf16(f32_vec v)
+{
+    const __m256i bits = _mm256_castps_si256(v);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    return _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+}
 static FQ_INLINE bf16_packed pack_bf16(f32_vec v)
 {
-    __m256i bits = _mm256_castps_si256(v);
-    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    bits = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-    bits = _mm256_srli_epi32(bits, 16);
+    const __m256i bits = round_bf16(v);
     return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
 }
 static FQ_INLINE bf16_packed no_minus_zero_bf16(bf16_packed v) { return no_minus_zero_16_bits(v); }
 static FQ_INLINE void store_bf16(uint16_t *to, bf16_packed v) { store_16_bits(to, v); }
 static FQ_INLINE void stream_bf16(uint16_t *to, bf16_packed v) { stream_16_bits(to, v); }
+
+#define FQ_PAIRS_bf16 1
+/* packus works on the halves of its vectors apart: the middle quarters change places. */
+static FQ_INLINE __m256i pack_pair_bf16(f32_vec v, f32_vec w)
+{
+    return _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(v), round_bf16(w)), _MM_SHUFFLE(3, 1, 2, 0));
+}
+static FQ_INLINE __m256i no_minus_zero_pair_bf16(__m256i v) { return no_minus_zero_16(v); }
+static FQ_INLINE void store_pair_bf16(uint16_t *to, __m256i v) { store_16(to, v); }
+static FQ_INLINE void stream_pair_bf16(uint16_t *to, __m256i v) { stream_16(to, v); }
 #endif

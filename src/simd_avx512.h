@@ -138,6 +138,12 @@ static FQ_INLINE __m256i no_minus_zero_16_bits(__m256i v)
     return _mm256_maskz_mov_epi16(_mm256_cmpneq_epi16_mask(v, _mm256_set1_epi16(-0x8000)), v);
 }
 
+/* Two vectors of 16-bit elements as one: a whole cache line, which is what storing past the cache wants. */
+static FQ_INLINE __m512i no_minus_zero_32(__m512i v)
+{
+    return _mm512_maskz_mov_epi16(_mm512_cmpneq_epi16_mask(v, _mm512_set1_epi16(-0x8000)), v);
+}
+
 #define FQ_OWN_f16 1
 static FQ_INLINE f32_vec unpack_f16(__m256i v) { return _mm512_cvtph_ps(v); }
 static FQ_INLINE f32_vec load_f16(const uint16_t *from) { return unpack_f16(load_16_bits(from)); }
@@ -150,6 +156,15 @@ static FQ_INLINE f16_packed no_minus_zero_f16(f16_packed v) { return no_minus_ze
 static FQ_INLINE void store_f16(uint16_t *to, f16_packed v) { store_16_bits(to, v); }
 static FQ_INLINE void stream_f16(uint16_t *to, f16_packed v) { stream_16_bits(to, v); }
 
+#define FQ_PAIRS_f16 1
+static FQ_INLINE __m512i pack_pair_f16(f32_vec v, f32_vec w)
+{
+    return _mm512_inserti64x4(_mm512_castsi256_si512(pack_f16(v)), pack_f16(w), 1);
+}
+static FQ_INLINE __m512i no_minus_zero_pair_f16(__m512i v) { return no_minus_zero_32(v); }
+static FQ_INLINE void store_pair_f16(uint16_t *to, __m512i v) { _mm512_storeu_si512(to, v); }
+static FQ_INLINE void stream_pair_f16(uint16_t *to, __m512i v) { _mm512_stream_si512((void *)to, v); }
+
 #define FQ_OWN_bf16 1
 static FQ_INLINE f32_vec unpack_bf16(__m256i v)
 {
@@ -157,17 +172,28 @@ static FQ_INLINE f32_vec unpack_bf16(__m256i v)
 }
 static FQ_INLINE f32_vec load_bf16(const uint16_t *from) { return unpack_bf16(load_16_bits(from)); }
 typedef __m256i bf16_packed;
-/* Half to even. The NaNs that reach this have 16 low zeros, being bfloat16 or the processor's own. */
-static FQ_INLINE bf16_packed pack_bf16(f32_vec v)
+/* Half to even, in the upper halves. The NaNs that reach this have 16 low zeros, being bfloat16 or the processor's own. */
+static FQ_INLINE __m512i round_bf16(f32_vec v)
 {
-    __m512i bits = _mm512_castps_si512(v);
-    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16));
+    const __m512i bits = _mm512_castps_si512(v), up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+    const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+    return _mm512_mask_add_epi32(up, odd, bits, _mm512_set1_epi32(0x8000));
 }
+static FQ_INLINE bf16_packed pack_bf16(f32_vec v) { return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bf16(v), 16)); }
 static FQ_INLINE bf16_packed no_minus_zero_bf16(bf16_packed v) { return no_minus_zero_16_bits(v); }
 static FQ_INLINE void store_bf16(uint16_t *to, bf16_packed v) { store_16_bits(to, v); }
 static FQ_INLINE void stream_bf16(uint16_t *to, bf16_packed v) { stream_16_bits(to, v); }
+
+#define FQ_PAIRS_bf16 1
+static FQ_INLINE __m512i pack_pair_bf16(f32_vec v, f32_vec w)
+{
+    static const uint16_t upper_halves[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                              33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+    return _mm512_permutex2var_epi16(round_bf16(v), _mm512_loadu_si512(upper_halves), round_bf16(w));
+}
+static FQ_INLINE __m512i no_minus_zero_pair_bf16(__m512i v) { return no_minus_zero_32(v); }
+static FQ_INLINE void store_pair_bf16(uint16_t *to, __m512i v) { _mm512_storeu_si512(to, v); }
+static FQ_INLINE void stream_pair_bf16(uint16_t *to, __m512i v) { _mm512_stream_si512((void *)to, v); }
 
 /* The first `count` lanes; the others are 0, and are not touched in memory. */
 static FQ_INLINE __mmask16 first(size_t count) { return (__mmask16)((1u << count) - 1); }
