@@ -173,6 +173,7 @@ def test_calls_keep_no_reference_and_lose_none():
     before = [sys.getrefcount(one) for one in kept]
     for _ in range(50):
         fq.forward(X, scale, 0, -8, 7, out=(y, mask))
+        fq.fake_quantize(X, scale, 0, -8, 7, out=y)
         fq.forward(X, scale, 0, -8, 7)
         with pytest.raises(ValueError, match="qmin must not exceed"):
             fq.forward(X, scale, 0, 8, 7, out=(y, None))
