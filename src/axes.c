@@ -70,8 +70,7 @@ static fq_given given_at(const fq_axes *axes, const split *s, const char *const 
             at[k] += (ptrdiff_t)place[axis] * axes->step[axis][k];
         }
     }
-    return (fq_given){at[0],  at[1],  at[2],  at[3],  step[0], step[1], step[2], step[3],
-                      key[0], key[1], key[2], key[3]};
+    return (fq_given){at[0], at[1], at[2], at[3], step[0], step[1], step[2], step[3], key[0], key[1], key[2], key[3]};
 }
 
 /* Counts on to the next place; 0 after the last. */

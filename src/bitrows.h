@@ -8,7 +8,7 @@
 
 enum {
     FQ_BITS_AT_ONCE = 56, /* whole bytes that a word holds wherever in a byte they begin */
-    FQ_WORD = 8           /* bytes: what a stream needs beyond its end */
+    FQ_WORD = 8 /* bytes: what a stream needs beyond its end */
 };
 
 /* Up to 8 bytes as a word, the first byte lowest; `room` bytes may be read. */
@@ -41,7 +41,10 @@ static inline void fq_write_bytes(char *to, uint64_t word, size_t count, size_t 
     }
 }
 
-static inline size_t fq_bits_at(size_t done, size_t n) { return n - done < FQ_BITS_AT_ONCE ? n - done : FQ_BITS_AT_ONCE; }
+static inline size_t fq_bits_at(size_t done, size_t n)
+{
+    return n - done < FQ_BITS_AT_ONCE ? n - done : FQ_BITS_AT_ONCE;
+}
 
 /* Rows of n bits out of a stream, into `rows` rows of (n + 7) / 8 bytes that follow each other. */
 static inline void fq_split_bits(char *to, const char *stream, size_t rows, size_t n)

@@ -10,8 +10,8 @@ static int read_call(fq_plain_call *c, const fq_ufunc_spec *spec, PyObject *cons
     if (nargs != (size_t)spec->nin || keywords > 1 || !fq_read_inputs(c, spec, args)) {
         return 0;
     }
-    return keywords == 0 || (PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "out") == 0 &&
-                             fq_read_outputs(c, args[nargs]));
+    return keywords == 0 ||
+           (PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "out") == 0 && fq_read_outputs(c, args[nargs]));
 }
 
 static void find_axes(const fq_plain_call *c, fq_axes *axes)

@@ -9,6 +9,7 @@ typedef PyObject *fq_vectorcall(PyObject *ufunc, PyObject *const *args, size_t n
 
 /* Runs the call if it is a plain one. 1 with *result, which is NULL with an exception set; 0 where nothing was done and the
  * call is NumPy's. */
-int fq_call_directly(const fq_ufunc_spec *spec, PyObject *const *args, size_t nargs, PyObject *names, PyObject **result);
+int fq_call_directly(const fq_ufunc_spec *spec, PyObject *const *args, size_t nargs, PyObject *names,
+                     PyObject **result);
 
 #endif

@@ -23,9 +23,17 @@ static fq_axis axis_of(PyArrayObject *const *arrays, int a)
         const int own = a + PyArray_NDIM(arrays[k]) - PyArray_NDIM(arrays[X]);
         step[k] = own < 0 || PyArray_DIM(arrays[k], own) == 1 ? 0 : PyArray_STRIDE(arrays[k], own);
     }
-    return (fq_axis){(size_t)PyArray_DIM(arrays[X], a), step[DX],         step[DY],   step[X],
-                     step[SCALE],                       step[ZERO_POINT], step[QMIN], step[QMAX],
+    /* clang-format off: a table */
+    return (fq_axis){(size_t)PyArray_DIM(arrays[X], a),
+                     step[DX],
+                     step[DY],
+                     step[X],
+                     step[SCALE],
+                     step[ZERO_POINT],
+                     step[QMIN],
+                     step[QMAX],
                      step[KEYS] / (ptrdiff_t)sizeof(double)};
+    /* clang-format on */
 }
 
 PyObject *fq_learnable_from_python(PyObject *Py_UNUSED(module), PyObject *args)
@@ -35,15 +43,13 @@ PyObject *fq_learnable_from_python(PyObject *Py_UNUSED(module), PyObject *args)
     fq_values bad;
     fq_status status;
     if (!PyArg_ParseTuple(args, "iO!O!O!O!O!O!O!O!O!", &call.reciprocal, &PyArray_Type, &a[DX], &PyArray_Type, &a[DY],
-                          &PyArray_Type, &a[X], &PyArray_Type, &a[SCALE], &PyArray_Type, &a[ZERO_POINT],
-                          &PyArray_Type, &a[QMIN], &PyArray_Type, &a[QMAX], &PyArray_Type, &a[KEYS], &PyArray_Type,
-                          &sums)) {
+                          &PyArray_Type, &a[X], &PyArray_Type, &a[SCALE], &PyArray_Type, &a[ZERO_POINT], &PyArray_Type,
+                          &a[QMIN], &PyArray_Type, &a[QMAX], &PyArray_Type, &a[KEYS], &PyArray_Type, &sums)) {
         return NULL;
     }
     const int type = fq_type_of_dtype(Py_TYPE((PyObject *)PyArray_DESCR(a[X])));
     if (type < 0) {
-        return PyErr_Format(PyExc_TypeError, "x must be " FQ_TYPE_NAMES ", got %S",
-                            PyArray_DESCR(a[X]));
+        return PyErr_Format(PyExc_TypeError, "x must be " FQ_TYPE_NAMES ", got %S", PyArray_DESCR(a[X]));
     }
     call.type = (fq_type)type;
     call.dx = PyArray_BYTES(a[DX]), call.dy = PyArray_BYTES(a[DY]), call.x = PyArray_BYTES(a[X]);
@@ -124,8 +130,8 @@ static PyObject *rounded(PyArrayObject *shape, const double *sums, int in_f64)
 {
     static npy_intp none[1];
     PyArray_Descr *descr = PyArray_DescrFromType(in_f64 ? NPY_DOUBLE : NPY_FLOAT);
-    PyArrayObject *to = (PyArrayObject *)PyArray_Empty(shape ? PyArray_NDIM(shape) : 0,
-                                                       shape ? PyArray_DIMS(shape) : none, descr, 0);
+    PyArrayObject *to =
+        (PyArrayObject *)PyArray_Empty(shape ? PyArray_NDIM(shape) : 0, shape ? PyArray_DIMS(shape) : none, descr, 0);
     if (to == NULL) {
         return NULL;
     }
@@ -144,7 +150,8 @@ static PyObject *plain_results(fq_plain_call *c, size_t keys, double *sums)
 {
     fq_values bad;
     PyArrayObject *scale = c->operand[PLAIN_SCALE], *zero_point = c->operand[PLAIN_SCALE + 1];
-    const int shared = scale != NULL && PyArray_NDIM(scale) > 0 && (zero_point == NULL || PyArray_NDIM(zero_point) == 0);
+    const int shared =
+        scale != NULL && PyArray_NDIM(scale) > 0 && (zero_point == NULL || PyArray_NDIM(zero_point) == 0);
     const fq_status status = PyArray_SIZE(c->operand[1]) > 0 ? run_plain(c, keys, sums, &bad) : FQ_OK;
     if (status != FQ_OK) {
         fq_raise_refused(status, &bad, c->type);
@@ -163,8 +170,9 @@ static PyObject *plain_results(fq_plain_call *c, size_t keys, double *sums)
 
 PyObject *fq_learnable_plain(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
-    static const fq_ufunc_spec specs[] = {{.nin = 6, .nout = 1, .kinds = "vvsiiiv", .scale = PLAIN_SCALE},
-                                          {.reciprocal = 1, .nin = 6, .nout = 1, .kinds = "vvsiiiv", .scale = PLAIN_SCALE}};
+    static const fq_ufunc_spec specs[] = {
+        {.nin = 6, .nout = 1, .kinds = "vvsiiiv", .scale = PLAIN_SCALE},
+        {.reciprocal = 1, .nin = 6, .nout = 1, .kinds = "vvsiiiv", .scale = PLAIN_SCALE}};
     fq_plain_call c;
     int all_new;
     if (nargs != 8) {

@@ -75,10 +75,7 @@ static FQ_INLINE size_t E(before_line)(const elem_t *to, size_t n, int stream)
 }
 
 /* Elements to take at j of n: a constant in a whole block. */
-static FQ_INLINE size_t E(lanes_at)(size_t j, size_t n)
-{
-    return n == FQ_BLOCK || n - j > LANES ? LANES : n - j;
-}
+static FQ_INLINE size_t E(lanes_at)(size_t j, size_t n) { return n == FQ_BLOCK || n - j > LANES ? LANES : n - j; }
 
 typedef struct {
     C(vec) scale, inv, lo, hi;
@@ -141,8 +138,8 @@ static FQ_INLINE C(vec) E(quantize_vector)(const elem_t *x, size_t lanes, E(leve
 }
 
 /* y and the mask of n <= FQ_BLOCK elements that start at element i of the call. */
-static FQ_INLINE mask64 E(quantize_block)(elem_t *y, const elem_t *x, size_t n, E(levels) of_all,
-                                          const fq_params *p, size_t i, fq_way way, int stream)
+static FQ_INLINE mask64 E(quantize_block)(elem_t *y, const elem_t *x, size_t n, E(levels) of_all, const fq_params *p,
+                                          size_t i, fq_way way, int stream)
 {
     mask64 m = mask64_none();
     size_t j = 0;
@@ -244,7 +241,10 @@ static FQ_INLINE void E(multiply)(elem_t *dx, const elem_t *dy, const void *mask
 }
 
 /* Parameters of their own for the elements come in short chunks, which are never stored past the cache. */
-static FQ_INLINE int E(streams)(const fq_params *p, fq_way way) { return FQ_CAN_STREAM && !E(is_each)(way) && p->stream; }
+static FQ_INLINE int E(streams)(const fq_params *p, fq_way way)
+{
+    return FQ_CAN_STREAM && !E(is_each)(way) && p->stream;
+}
 
 static FQ_INLINE void E(quantize_call)(char *const *data, int x, const fq_params *p, size_t n, fq_way way,
                                        mask_kind kind)
@@ -283,23 +283,23 @@ static void E(backward_packed)(char *const *data, size_t n, const fq_params *p)
     E(multiply_call)(data, p, n, FQ_DIVIDE, MASK_BITS);
 }
 
-#define FQ_QUANTIZING(way)                                                                                       \
-    static void E(fake_quantize_##way)(char *const *data, size_t n, const fq_params *p)                           \
-    {                                                                                                             \
-        E(quantize_call)(data, 1, p, n, way, NO_MASK);                                                            \
-    }                                                                                                             \
-    static void E(forward_##way)(char *const *data, size_t n, const fq_params *p)                                 \
-    {                                                                                                             \
-        E(quantize_call)(data, 2, p, n, way, MASK_BYTES);                                                         \
-    }                                                                                                             \
-    static void E(forward_packed_##way)(char *const *data, size_t n, const fq_params *p)                          \
-    {                                                                                                             \
-        E(quantize_call)(data, 2, p, n, way, MASK_BITS);                                                          \
-    }                                                                                                             \
-    static void E(backward_recompute_##way)(char *const *data, size_t n, const fq_params *p)                      \
-    {                                                                                                             \
-        E(multiply_call)(data, p, n, way, NO_MASK);                                                               \
-    }                                                                                                             \
+#define FQ_QUANTIZING(way)                                                                   \
+    static void E(fake_quantize_##way)(char *const *data, size_t n, const fq_params *p)      \
+    {                                                                                        \
+        E(quantize_call)(data, 1, p, n, way, NO_MASK);                                       \
+    }                                                                                        \
+    static void E(forward_##way)(char *const *data, size_t n, const fq_params *p)            \
+    {                                                                                        \
+        E(quantize_call)(data, 2, p, n, way, MASK_BYTES);                                    \
+    }                                                                                        \
+    static void E(forward_packed_##way)(char *const *data, size_t n, const fq_params *p)     \
+    {                                                                                        \
+        E(quantize_call)(data, 2, p, n, way, MASK_BITS);                                     \
+    }                                                                                        \
+    static void E(backward_recompute_##way)(char *const *data, size_t n, const fq_params *p) \
+    {                                                                                        \
+        E(multiply_call)(data, p, n, way, NO_MASK);                                          \
+    }                                                                                        \
     static void E(learnable_##way)(char *const *data, size_t n, const fq_params *p) { E(learn)(data, n, p, way); }
 
 #include "learn.h"

@@ -6,7 +6,7 @@ enum { P(WIDE) = LANES / f64_LANES }; /* vectors of float64 that a vector widens
 
 /* dx of a vector, and dy as it was; slope is that of y by scale. */
 static FQ_INLINE C(vec) E(learn_vector)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t count, E(levels) l,
-                                        fq_way way, ptrdiff_t ahead, C(vec) *slope, unsigned *in_range)
+                                        fq_way way, ptrdiff_t ahead, C(vec) * slope, unsigned *in_range)
 {
     prefetch_to_read(dy, ahead), prefetch_to_read(x, ahead), prefetch_to_write(dx, ahead);
     const C(vec) d = E(load_some)(dy, count), q = E(quotient)(E(load_some)(x, count), l, way);
@@ -36,7 +36,7 @@ typedef struct {
 
 /* n <= FQ_SUMS elements, each added to the sum of its place. What a vector lacks is loaded as 0 and adds 0. */
 static FQ_INLINE void E(learn_some)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t n, E(levels) l, fq_way way,
-                                    ptrdiff_t ahead, E(sums) *sums)
+                                    ptrdiff_t ahead, E(sums) * sums)
 {
     for (size_t j = 0; j < n; j += LANES) {
         C(vec) slope;
@@ -94,8 +94,9 @@ static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params
         for (size_t row = 0; row < p->rows; row++, dx += p->dx_row, dy += p->dy_row, x += p->x_row) {
             C(vec) slope;
             unsigned in_range;
-            const C(vec) d = E(learn_vector)((elem_t *)(void *)dx, (const elem_t *)(const void *)dy,
-                                             (const elem_t *)(const void *)x, count, l, way, p->ahead, &slope, &in_range);
+            const C(vec) d =
+                E(learn_vector)((elem_t *)(void *)dx, (const elem_t *)(const void *)dy, (const elem_t *)(const void *)x,
+                                count, l, way, p->ahead, &slope, &in_range);
             for (size_t k = 0; k < P(WIDE); k++) {
                 E(learn_part)(&scale[k], &out[k], d, slope, in_range, k);
             }

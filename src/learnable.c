@@ -99,8 +99,9 @@ static item item_at(const plan *p, size_t index)
     const size_t from = index / p->rows * p->block, left = inner->length - from;
     size_t row = index % p->rows;
     item at = {c->dx, c->dy, c->x, 0, left < p->block ? left : p->block, {0}};
-    at.given = (fq_given){c->scale,     c->zero_point,     c->qmin,     c->qmax,    inner->scale, inner->zero_point,
-                          inner->qmin, inner->qmax, 0, 0, 0, 0};
+    at.given = (fq_given){
+        c->scale, c->zero_point, c->qmin, c->qmax, inner->scale, inner->zero_point, inner->qmin, inner->qmax, 0, 0, 0,
+        0};
     step(&at, inner, from);
     for (int a = c->axes - 2; a >= 0; a--) {
         step(&at, &c->axis[a], row % c->axis[a].length);
@@ -186,7 +187,8 @@ static size_t rows_together(const worker *w, size_t items)
 {
     const plan *p = w->plan;
     const fq_axis *o = p->outer;
-    if (!p->each || !p->contiguous || o->key != 0 || o->scale != 0 || o->zero_point != 0 || o->qmin != 0 || o->qmax != 0) {
+    if (!p->each || !p->contiguous || o->key != 0 || o->scale != 0 || o->zero_point != 0 || o->qmin != 0 ||
+        o->qmax != 0) {
         return 1;
     }
     const size_t left = FLUSH_AFTER - w->waiting, most = left < TOGETHER ? left : TOGETHER;

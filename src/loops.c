@@ -23,7 +23,7 @@ typedef struct {
     char kind[FQ_MAX_ARRAYS + 1]; /* as in ops.h */
 } op_shape;
 
-#define SHAPE(with, OP, name, outputs, inputs, ...)                                                           \
+#define SHAPE(with, OP, name, outputs, inputs, ...) \
     [FQ_##OP] = {sizeof(outputs) - 1, sizeof(outputs inputs) - 1, outputs inputs},
 static const op_shape shapes[FQ_OPS] = {FQ_OP_ROWS(SHAPE, )};
 
@@ -45,7 +45,10 @@ static size_t size_of_item(const op_shape *shape, fq_type type, int a)
 }
 
 /* Items that n elements take: elements, bytes of a mask, or bytes of eight bits. */
-static size_t items_of(const op_shape *shape, int a, size_t n) { return shape->kind[a] == FQ_BIT_MASK ? (n + 7) / 8 : n; }
+static size_t items_of(const op_shape *shape, int a, size_t n)
+{
+    return shape->kind[a] == FQ_BIT_MASK ? (n + 7) / 8 : n;
+}
 
 static int is_contiguous(const fq_arrays *arrays, const op_shape *shape, fq_type type, int a, size_t n)
 {
@@ -271,14 +274,14 @@ static fq_status run_each(job *j, size_t rows, const fq_given *given, fq_arithme
 
 static int same_along_row(const fq_given *given, size_t n)
 {
-    return n == 1 || (given->scale_step == 0 && given->zero_point_step == 0 && given->qmin_step == 0 &&
-                      given->qmax_step == 0);
+    return n == 1 ||
+           (given->scale_step == 0 && given->zero_point_step == 0 && given->qmin_step == 0 && given->qmax_step == 0);
 }
 
 static int same_in_keys(const fq_given *given, size_t keys)
 {
-    return keys == 1 || (given->scale_key == 0 && given->zero_point_key == 0 && given->qmin_key == 0 &&
-                         given->qmax_key == 0);
+    return keys == 1 ||
+           (given->scale_key == 0 && given->zero_point_key == 0 && given->qmin_key == 0 && given->qmax_key == 0);
 }
 
 static void step_keys(fq_given *given, size_t by)

@@ -62,11 +62,10 @@ PyDoc_STRVAR(set_num_threads_doc,
              "TypeError\n    If n is not an integer.\n"
              "ValueError\n    If n is out of range.");
 
-PyDoc_STRVAR(get_num_threads_doc,
-             "get_num_threads($module, /)\n--\n\n"
-             "The number of threads that a long call runs on.\n\n"
-             "Returns\n-------\n"
-             "int\n    1 without OpenMP and in a forked child.");
+PyDoc_STRVAR(get_num_threads_doc, "get_num_threads($module, /)\n--\n\n"
+                                  "The number of threads that a long call runs on.\n\n"
+                                  "Returns\n-------\n"
+                                  "int\n    1 without OpenMP and in a forked child.");
 
 static PyObject *set_num_threads(PyObject *Py_UNUSED(module), PyObject *argument)
 {

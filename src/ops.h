@@ -7,12 +7,12 @@
 #ifndef FQ_OPS_H
 #define FQ_OPS_H
 
-#define FQ_OP_ROWS(X, with)                                                                                   \
-    X(with, FAKE_QUANTIZE, fake_quantize, "v", "v", QPARAMS, "x")                                             \
-    X(with, FORWARD, forward, "vb", "v", QPARAMS, "x")                                                        \
-    X(with, BACKWARD, backward, "v", "vb", NONE, "dy", "mask")                                                \
-    X(with, BACKWARD_RECOMPUTE, backward_recompute, "v", "vv", QPARAMS, "dy", "x")                            \
-    X(with, FORWARD_PACKED, forward_packed, "vu", "v", QPARAMS, "x")                                          \
+#define FQ_OP_ROWS(X, with)                                                        \
+    X(with, FAKE_QUANTIZE, fake_quantize, "v", "v", QPARAMS, "x")                  \
+    X(with, FORWARD, forward, "vb", "v", QPARAMS, "x")                             \
+    X(with, BACKWARD, backward, "v", "vb", NONE, "dy", "mask")                     \
+    X(with, BACKWARD_RECOMPUTE, backward_recompute, "v", "vv", QPARAMS, "dy", "x") \
+    X(with, FORWARD_PACKED, forward_packed, "vu", "v", QPARAMS, "x")               \
     X(with, BACKWARD_PACKED, backward_packed, "v", "vu", NONE, "dy", "bits")
 
 enum { FQ_ELEMENTS = 'v', FQ_BYTE_MASK = 'b', FQ_BIT_MASK = 'u' };

@@ -25,9 +25,6 @@ void fq_large_pages(void *data, size_t size)
 
 #else
 
-void fq_large_pages(void *data, size_t size)
-{
-    (void)data, (void)size;
-}
+void fq_large_pages(void *data, size_t size) { (void)data, (void)size; }
 
 #endif

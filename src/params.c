@@ -45,8 +45,7 @@ static fq_status check(const fq_values *v, fq_arithmetic arithmetic)
     if (v->zero_point < v->qmin || v->zero_point > v->qmax) {
         return FQ_BAD_ZERO_POINT;
     }
-    if ((uint64_t)v->zero_point - (uint64_t)v->qmin > exact ||
-        (uint64_t)v->qmax - (uint64_t)v->zero_point > exact) {
+    if ((uint64_t)v->zero_point - (uint64_t)v->qmin > exact || (uint64_t)v->qmax - (uint64_t)v->zero_point > exact) {
         return FQ_BAD_LEVELS;
     }
     return FQ_OK;
@@ -65,8 +64,7 @@ void fq_describe_refused(char *text, size_t size, fq_status status, const fq_val
         snprintf(text, size, "1 / scale must be finite in %s, got scale %.*g", computed_in, digits, bad->scale);
         break;
     case FQ_BAD_RANGE:
-        snprintf(text, size, "qmin must not exceed qmax, got qmin %" PRId64 " and qmax %" PRId64, bad->qmin,
-                 bad->qmax);
+        snprintf(text, size, "qmin must not exceed qmax, got qmin %" PRId64 " and qmax %" PRId64, bad->qmin, bad->qmax);
         break;
     case FQ_BAD_ZERO_POINT:
         snprintf(text, size, "zero_point must lie within [qmin, qmax] = [%" PRId64 ", %" PRId64 "], got %" PRId64,
@@ -86,8 +84,7 @@ static int wants_fast_division(double scale, int in_f64)
     return in_f64 ? scale >= 0x1p-900 && scale <= 0x1p900 : !fq_divides() && scale >= 0x1p-90 && scale <= 0x1p90;
 }
 
-fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic,
-                           fq_values *bad)
+fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic, fq_values *bad)
 {
     const int in_f64 = arithmetic.in_f64;
     const fq_values v = values_at(given, 0, in_f64);
@@ -100,9 +97,7 @@ fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_
                      .inv = reciprocal(v.scale, in_f64),
                      .lo = (double)(v.qmin - v.zero_point),
                      .hi = (double)(v.qmax - v.zero_point)};
-    *way = arithmetic.reciprocal                          ? FQ_MULTIPLY
-           : wants_fast_division(v.scale, in_f64) ? FQ_DIVIDE_FAST
-                                                          : FQ_DIVIDE;
+    *way = arithmetic.reciprocal ? FQ_MULTIPLY : wants_fast_division(v.scale, in_f64) ? FQ_DIVIDE_FAST : FQ_DIVIDE;
     return FQ_OK;
 }
 
@@ -123,8 +118,7 @@ static const void *without_gaps(void *buffer, int filled, const char *data, ptrd
     return buffer;
 }
 
-static fq_status first_refused(const fq_given *given, size_t from, size_t n, fq_arithmetic arithmetic,
-                               fq_values *bad)
+static fq_status first_refused(const fq_given *given, size_t from, size_t n, fq_arithmetic arithmetic, fq_values *bad)
 {
     for (size_t i = from; i < from + n; i++) {
         *bad = values_at(given, i, arithmetic.in_f64);
@@ -155,13 +149,8 @@ fq_status fq_params_of_each(fq_params *p, fq_room *room, const fq_given *given, 
             return status;
         }
     }
-    *p = arithmetic.in_f64 ? (fq_params){.scales = each->f64.scale,
-                                         .invs = each->f64.inv,
-                                         .los = each->f64.lo,
-                                         .his = each->f64.hi}
-                           : (fq_params){.scales = each->f32.scale,
-                                         .invs = each->f32.inv,
-                                         .los = each->f32.lo,
-                                         .his = each->f32.hi};
+    *p = arithmetic.in_f64
+             ? (fq_params){.scales = each->f64.scale, .invs = each->f64.inv, .los = each->f64.lo, .his = each->f64.hi}
+             : (fq_params){.scales = each->f32.scale, .invs = each->f32.inv, .los = each->f32.lo, .his = each->f32.hi};
     return FQ_OK;
 }

@@ -48,8 +48,7 @@ typedef struct {
 } fq_arithmetic;
 
 /* One set for all elements. On an error *bad holds the values refused. */
-fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic,
-                           fq_values *bad);
+fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic, fq_values *bad);
 
 /* Parameters for elements [from, from + n) of the call, n <= FQ_CHUNK, held in *room. */
 fq_status fq_params_of_each(fq_params *p, fq_room *room, const fq_given *given, size_t from, size_t n,

@@ -8,7 +8,10 @@
 
 enum { EXACT_IN_FLOAT = 1 << 24 }; /* integers up to this one are exact as a scale */
 
-static PyArray_DTypeMeta *dtype_of(PyArrayObject *a) { return (PyArray_DTypeMeta *)Py_TYPE((PyObject *)PyArray_DESCR(a)); }
+static PyArray_DTypeMeta *dtype_of(PyArrayObject *a)
+{
+    return (PyArray_DTypeMeta *)Py_TYPE((PyObject *)PyArray_DESCR(a));
+}
 
 static int has_kind(PyArrayObject *a, char kind, fq_type type)
 {
@@ -142,7 +145,8 @@ static int is_safe(const fq_plain_call *c, int o)
             continue;
         }
         const extent e = extent_of(other);
-        const int in_place = i < c->spec->nin && c->spec->kinds[i] == 'v' && c->spec->kinds[o] == 'v' && e.from == out.from;
+        const int in_place =
+            i < c->spec->nin && c->spec->kinds[i] == 'v' && c->spec->kinds[o] == 'v' && e.from == out.from;
         if (!in_place && e.from < out.to && out.from < e.to) {
             return 0;
         }

@@ -81,10 +81,7 @@ static FQ_INLINE f64_vec f64_fnma(f64_vec a, f64_vec b, f64_vec c) { return vfms
 static FQ_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return vminq_f64(a, b); }
 static FQ_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return vmaxq_f64(a, b); }
 static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fma(a, b, vdupq_n_f64(0)); }
-static FQ_INLINE f64_vec f64_limit(f64_vec v)
-{
-    return f64_max(vdupq_n_f64(-0x1p60), f64_min(vdupq_n_f64(0x1p60), v));
-}
+static FQ_INLINE f64_vec f64_limit(f64_vec v) { return f64_max(vdupq_n_f64(-0x1p60), f64_min(vdupq_n_f64(0x1p60), v)); }
 static FQ_INLINE f64_vec f64_rint(f64_vec v) { return vrndnq_f64(v); }
 static FQ_INLINE uint64x2_t f64_lane_bits(void) { return vcombine_u64(vcreate_u64(1), vcreate_u64(2)); }
 static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b)
@@ -125,10 +122,7 @@ static FQ_INLINE void stream_f64(double *to, f64_packed v) { vst1q_f64(to, v); }
 static FQ_INLINE uint16x4_t no_minus_zero_16_bits(uint16x4_t v) { return vbic_u16(v, vceq_u16(v, vdup_n_u16(0x8000))); }
 
 #define FQ_OWN_f16 1
-static FQ_INLINE f32_vec load_f16(const uint16_t *from)
-{
-    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
-}
+static FQ_INLINE f32_vec load_f16(const uint16_t *from) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from))); }
 typedef uint16x4_t f16_packed;
 static FQ_INLINE f16_packed pack_f16(f32_vec v) { return vreinterpret_u16_f16(vcvt_f16_f32(v)); }
 static FQ_INLINE f16_packed no_minus_zero_f16(f16_packed v) { return no_minus_zero_16_bits(v); }

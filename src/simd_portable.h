@@ -59,25 +59,25 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
 }
 
 /* The same text for float and double: `big` is 2 to the power of the stored mantissa bits. */
-#define FQ_SCALAR_WORDS(type, scalar, magnitude, sign, big)                                              \
-    typedef scalar type##_vec;                                                                                \
-    enum { type##_LANES = 1 };                                                                                \
-    static FQ_INLINE scalar type##_set(double v) { return (scalar)v; }                                        \
-    static FQ_INLINE scalar type##_read(const void *array, size_t i) { return ((const scalar *)array)[i]; }   \
-    static FQ_INLINE scalar type##_mul(scalar a, scalar b) { return a * b; }                                  \
-    static FQ_INLINE scalar type##_div(scalar a, scalar b) { return a / b; }                                  \
-    static FQ_INLINE scalar type##_mul_plus_zero(scalar a, scalar b) { return a * b + 0; }                    \
-    static FQ_INLINE scalar type##_min(scalar a, scalar b) { return a < b ? a : b; }                          \
-    static FQ_INLINE scalar type##_max(scalar a, scalar b) { return a > b ? a : b; }                          \
-    static FQ_INLINE unsigned type##_equal(scalar a, scalar b) { return a == b; }                             \
-    static FQ_INLINE scalar type##_keep(unsigned lanes, scalar v) { return lanes & 1 ? v : 0; }               \
-    static FQ_INLINE scalar type##_sub(scalar a, scalar b) { return a - b; }                                  \
-    static FQ_INLINE double type##_widen(scalar v, size_t part) { return (void)part, (double)v; }             \
-    /* Half to even: adding `big` leaves no bit for a fraction. */                                            \
-    static FQ_INLINE scalar type##_rint(scalar v)                                                             \
-    {                                                                                                         \
-        scalar size = magnitude(v);                                                                           \
-        return size < big ? sign((size + big) - big, v) : v;                                                  \
+#define FQ_SCALAR_WORDS(type, scalar, magnitude, sign, big)                                                 \
+    typedef scalar type##_vec;                                                                              \
+    enum { type##_LANES = 1 };                                                                              \
+    static FQ_INLINE scalar type##_set(double v) { return (scalar)v; }                                      \
+    static FQ_INLINE scalar type##_read(const void *array, size_t i) { return ((const scalar *)array)[i]; } \
+    static FQ_INLINE scalar type##_mul(scalar a, scalar b) { return a * b; }                                \
+    static FQ_INLINE scalar type##_div(scalar a, scalar b) { return a / b; }                                \
+    static FQ_INLINE scalar type##_mul_plus_zero(scalar a, scalar b) { return a * b + 0; }                  \
+    static FQ_INLINE scalar type##_min(scalar a, scalar b) { return a < b ? a : b; }                        \
+    static FQ_INLINE scalar type##_max(scalar a, scalar b) { return a > b ? a : b; }                        \
+    static FQ_INLINE unsigned type##_equal(scalar a, scalar b) { return a == b; }                           \
+    static FQ_INLINE scalar type##_keep(unsigned lanes, scalar v) { return lanes & 1 ? v : 0; }             \
+    static FQ_INLINE scalar type##_sub(scalar a, scalar b) { return a - b; }                                \
+    static FQ_INLINE double type##_widen(scalar v, size_t part) { return (void)part, (double)v; }           \
+    /* Half to even: adding `big` leaves no bit for a fraction. */                                          \
+    static FQ_INLINE scalar type##_rint(scalar v)                                                           \
+    {                                                                                                       \
+        scalar size = magnitude(v);                                                                         \
+        return size < big ? sign((size + big) - big, v) : v;                                                \
     }
 
 FQ_SCALAR_WORDS(f32, float, fabsf, copysignf, 0x1p23f)

@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#define FQ_COPY_AS(type)                                                                                     \
-    for (size_t i = 0; i < n; i++, to += to_step, from += from_step) {                                       \
-        memcpy(to, from, sizeof(type));                                                                      \
+#define FQ_COPY_AS(type)                                               \
+    for (size_t i = 0; i < n; i++, to += to_step, from += from_step) { \
+        memcpy(to, from, sizeof(type));                                \
     }
 
 static inline void fq_copy_strided(char *to, ptrdiff_t to_step, const char *from, ptrdiff_t from_step, size_t size,

@@ -7,10 +7,10 @@
 
 /* X(NUMBER, suffix, storage, module, name): the suffix is that of the type's words, module.name its NumPy type. Two rows
  * of one storage differ in the conversions below; the inclusion of the kernels for each type is in target.h. */
-#define FQ_TYPE_ROWS(X)                                                                                       \
-    X(F16, f16, uint16_t, "numpy", "float16")                                                                 \
-    X(BF16, bf16, uint16_t, "ml_dtypes", "bfloat16")                                                          \
-    X(F32, f32, float, "numpy", "float32")                                                                    \
+#define FQ_TYPE_ROWS(X)                              \
+    X(F16, f16, uint16_t, "numpy", "float16")        \
+    X(BF16, bf16, uint16_t, "ml_dtypes", "bfloat16") \
+    X(F32, f32, float, "numpy", "float32")           \
     X(F64, f64, double, "numpy", "float64")
 
 #define FQ_TYPE_NAMES "float16, bfloat16, float32 or float64" /* in messages */

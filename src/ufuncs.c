@@ -11,21 +11,19 @@
 #define KINDS_QPARAMS "siii"
 #define KINDS_NONE ""
 #define COUNT(kinds) ((int)sizeof(kinds) - 1)
-#define OPERAND(array, nin, outputs, inputs)                                                                  \
+#define OPERAND(array, nin, outputs, inputs) \
     (array < COUNT(outputs) ? nin + array : array < COUNT(outputs inputs) ? array - COUNT(outputs) : 0)
-#define OPERANDS(nin, outputs, inputs)                                                                        \
-    {                                                                                                         \
-        OPERAND(0, nin, outputs, inputs), OPERAND(1, nin, outputs, inputs), OPERAND(2, nin, outputs, inputs)  \
-    }
-#define SPEC(r, OP, op, outputs, inputs, parameters, ...)                                                     \
-    [FQ_##OP] = {#op,                                                                                         \
-                 FQ_##OP,                                                                                     \
-                 r,                                                                                           \
-                 COUNT(inputs KINDS_##parameters),                                                            \
-                 COUNT(outputs),                                                                              \
-                 inputs KINDS_##parameters outputs,                                                           \
-                 (const char *const[]){__VA_ARGS__, "scale", "zero_point", "qmin", "qmax"},                   \
-                 OPERANDS(COUNT(inputs KINDS_##parameters), outputs, inputs),                                 \
+#define OPERANDS(nin, outputs, inputs) \
+    {OPERAND(0, nin, outputs, inputs), OPERAND(1, nin, outputs, inputs), OPERAND(2, nin, outputs, inputs)}
+#define SPEC(r, OP, op, outputs, inputs, parameters, ...)                                   \
+    [FQ_##OP] = {#op,                                                                       \
+                 FQ_##OP,                                                                   \
+                 r,                                                                         \
+                 COUNT(inputs KINDS_##parameters),                                          \
+                 COUNT(outputs),                                                            \
+                 inputs KINDS_##parameters outputs,                                         \
+                 (const char *const[]){__VA_ARGS__, "scale", "zero_point", "qmin", "qmax"}, \
+                 OPERANDS(COUNT(inputs KINDS_##parameters), outputs, inputs),               \
                  COUNT(KINDS_##parameters) ? COUNT(inputs) : 0},
 
 enum { ARITHMETICS = 2 }; /* x / scale, and x * (1 / scale) */
@@ -118,19 +116,19 @@ static int run_packed(const fq_ufunc_spec *spec, fq_type type, char *const *data
     return finish(fq_rows(&call, &arrays, &shape, scale ? &given : NULL, &bad), &bad, type);
 }
 
-#define LOOP(reciprocal, type, op)                                                                            \
+#define LOOP(reciprocal, type, op)                                                                             \
     static int loop_##op##_##reciprocal##_##type(PyArrayMethod_Context *Py_UNUSED(context), char *const *data, \
-                                                 const npy_intp *dims, const npy_intp *steps,                 \
-                                                 NpyAuxData *Py_UNUSED(auxiliary))                            \
-    {                                                                                                         \
-        const fq_ufunc_spec *spec = &specs[reciprocal][op];                                                   \
-        return (fq_is_packed(spec) ? run_packed : run_row)(spec, type, data, dims, steps);                    \
+                                                 const npy_intp *dims, const npy_intp *steps,                  \
+                                                 NpyAuxData *Py_UNUSED(auxiliary))                             \
+    {                                                                                                          \
+        const fq_ufunc_spec *spec = &specs[reciprocal][op];                                                    \
+        return (fq_is_packed(spec) ? run_packed : run_row)(spec, type, data, dims, steps);                     \
     }
 #define LOOPS(type, OP, ...) LOOP(0, type, FQ_##OP) LOOP(1, type, FQ_##OP)
 #define LOOPS_OF_TYPE(TYPE, ...) FQ_OP_ROWS(LOOPS, FQ_##TYPE)
 FQ_TYPE_ROWS(LOOPS_OF_TYPE)
 
-#define ENTRIES(type, OP, ...)                                                                                \
+#define ENTRIES(type, OP, ...) \
     [0][type][FQ_##OP] = loop_FQ_##OP##_0_##type, [1][type][FQ_##OP] = loop_FQ_##OP##_1_##type,
 #define ENTRIES_OF_TYPE(TYPE, ...) FQ_OP_ROWS(ENTRIES, FQ_##TYPE)
 static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_TYPES][FQ_OPS] = {FQ_TYPE_ROWS(ENTRIES_OF_TYPE)};
@@ -169,8 +167,8 @@ static int packed_dims(PyUFuncObject *ufunc, npy_intp *sizes)
         }
     }
     if (sizes[p] != -1 && sizes[p] != bytes) {
-        PyErr_Format(PyExc_ValueError, "the last axis of bits must be %zd for %zd elements, got %zd",
-                     (Py_ssize_t)bytes, (Py_ssize_t)n, (Py_ssize_t)sizes[p]);
+        PyErr_Format(PyExc_ValueError, "the last axis of bits must be %zd for %zd elements, got %zd", (Py_ssize_t)bytes,
+                     (Py_ssize_t)n, (Py_ssize_t)sizes[p]);
         return -1;
     }
     sizes[p] = bytes;
@@ -252,8 +250,8 @@ static int find_type(const fq_ufunc_spec *spec, PyArray_DTypeMeta *const given[]
             continue;
         }
         if (type < 0) {
-            return given[i] == NULL ? PyErr_Format(PyExc_TypeError, "%s has no reductions", spec->name), -1
-                                    : refuse(spec->labels[i], FQ_TYPE_NAMES, given[i]);
+            return given[i] == NULL ? PyErr_Format(PyExc_TypeError, "%s has no reductions", spec->name),
+                   -1               : refuse(spec->labels[i], FQ_TYPE_NAMES, given[i]);
         }
         if (found >= 0 && found != type) {
             return refuse_two(spec->labels[by], dtype_of[found], spec->labels[i], dtype_of[type]);
@@ -299,13 +297,13 @@ static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DT
 /* What is called for a ufunc: fq's own way where it is one for these arguments, else NumPy's. */
 static fq_vectorcall *numpys_call;
 
-#define CALL(reciprocal, OP, ...)                                                                             \
+#define CALL(reciprocal, OP, ...)                                                                                    \
     static PyObject *call_##OP##_##reciprocal(PyObject *ufunc, PyObject *const *args, size_t nargs, PyObject *names) \
-    {                                                                                                         \
-        PyObject *result;                                                                                     \
-        return fq_call_directly(&specs[reciprocal][FQ_##OP], args, nargs, names, &result)                     \
-                   ? result                                                                                   \
-                   : numpys_call(ufunc, args, nargs, names);                                                  \
+    {                                                                                                                \
+        PyObject *result;                                                                                            \
+        return fq_call_directly(&specs[reciprocal][FQ_##OP], args, nargs, names, &result)                            \
+                   ? result                                                                                          \
+                   : numpys_call(ufunc, args, nargs, names);                                                         \
     }
 FQ_OP_ROWS(CALL, 0)
 FQ_OP_ROWS(CALL, 1)

@@ -298,9 +298,9 @@ static void add_axes(fq_learnable_call *call, const request *r, const parameter 
         all *= (ptrdiff_t)r->x->dims[axis], keys *= (ptrdiff_t)keyed[axis];
     }
     for (int64_t axis = 0; axis < r->x->rank; axis++) {
-        fq_learnable_add_axis(call, (fq_axis){(size_t)r->x->dims[axis], step[axis], step[axis], step[axis],
-                                              p[0].step[axis], p[1].step[axis], p[2].step[axis], p[3].step[axis],
-                                              key[axis]});
+        fq_learnable_add_axis(call,
+                              (fq_axis){(size_t)r->x->dims[axis], step[axis], step[axis], step[axis], p[0].step[axis],
+                                        p[1].step[axis], p[2].step[axis], p[3].step[axis], key[axis]});
     }
 }
 
@@ -371,11 +371,11 @@ static XLA_FFI_Error *handle(XLA_FFI_CallFrame *frame, const signature *is)
     return NULL;
 }
 
-#define HANDLER(name, ...)                                                                                    \
-    static XLA_FFI_Error *name(XLA_FFI_CallFrame *frame)                                                      \
-    {                                                                                                         \
-        static const signature is = {__VA_ARGS__};                                                            \
-        return handle(frame, &is);                                                                            \
+#define HANDLER(name, ...)                               \
+    static XLA_FFI_Error *name(XLA_FFI_CallFrame *frame) \
+    {                                                    \
+        static const signature is = {__VA_ARGS__};       \
+        return handle(frame, &is);                       \
     }
 HANDLER(fake_quantize, FQ_FAKE_QUANTIZE, 1, 2, 0, PARAMETERS, 0)
 HANDLER(forward_packed, FQ_FORWARD_PACKED, 2, 3, 1, PARAMETERS, 0)

@@ -114,9 +114,28 @@ static double beside_grid(const settings *s)
 
 static double special(const settings *s)
 {
-    const double values[] = {0,      1e-45, 0x1p-126,      0x1p-149,        5e-324,    0x1p-1022,           1e30,
-                             1e38,   1e300, (double)FLT_MAX, DBL_MAX, (double)NAN, (double)INFINITY, 0x1p24,
-                             0x1p30, 0x1p53, 0x1p60, s->scale * 0x1p30, s->scale * 0x1p60, s->scale / 4};
+    /* clang-format off: a table */
+    const double values[] = {0,
+                             1e-45,
+                             0x1p-126,
+                             0x1p-149,
+                             5e-324,
+                             0x1p-1022,
+                             1e30,
+                             1e38,
+                             1e300,
+                             (double)FLT_MAX,
+                             DBL_MAX,
+                             (double)NAN,
+                             (double)INFINITY,
+                             0x1p24,
+                             0x1p30,
+                             0x1p53,
+                             0x1p60,
+                             s->scale * 0x1p30,
+                             s->scale * 0x1p60,
+                             s->scale / 4};
+    /* clang-format on */
     const double v = values[random_below(sizeof values / sizeof *values)];
     return random_below(2) ? -v : v;
 }
@@ -201,7 +220,8 @@ static int guards_are_whole(const output *o)
 
 /* The sums begin with something in them. NaNs among them become one and the same. A third of the calls with parameters of
  * their own for the elements have three rows. */
-static void run_learnable(const fq_target *target, const call *c, const void *dy, fq_params *p, output *dx, output *sums)
+static void run_learnable(const fq_target *target, const call *c, const void *dy, fq_params *p, output *dx,
+                          output *sums)
 {
     const ptrdiff_t size = (ptrdiff_t)fq_size_of(c->type);
     static _Alignas(CACHE_LINE) double sum[2][FQ_CHUNK];
@@ -271,8 +291,8 @@ static void print_call(const fq_target *target, const call *c, layout l)
     const settings *s = c->settings;
     printf("%s: %s %s %s: n %zu, offset %zu, stream %d, in place %d, scale %a, zero_point %" PRId64 ", qmin %" PRId64
            ", qmax %" PRId64 "\n",
-           target->name, type_names[c->type], row_of(c->op)->name, way_names[c->way], c->n, l.offset, l.stream, l.in_place,
-           s->scale, s->zero_point, s->qmin, s->qmax);
+           target->name, type_names[c->type], row_of(c->op)->name, way_names[c->way], c->n, l.offset, l.stream,
+           l.in_place, s->scale, s->zero_point, s->qmin, s->qmax);
 }
 
 static void fail_at(const fq_target *target, const call *c, layout l, const output *y, const output *expected_y,
@@ -417,8 +437,7 @@ static void check_made(const fq_target *target, const void *got, const void *exp
     }
 }
 
-static void check_each(const fq_target *target, const fq_each *got, const fq_each *expected, int in_f64,
-                       int reciprocal)
+static void check_each(const fq_target *target, const fq_each *got, const fq_each *expected, int in_f64, int reciprocal)
 {
     const size_t of_f64 = sizeof got->f64.lo, of_f32 = sizeof got->f32.lo;
     if (in_f64) {
@@ -480,13 +499,24 @@ static void check_refusal(const fq_target *target, int in_f64, settings bad, int
 static void check_refusals(const fq_target *target, int in_f64)
 {
     const int64_t exact = INT64_C(1) << (in_f64 ? 53 : 24);
+    /* clang-format off: a table */
     const settings bad[] = {
-        {0, 0, -8, 7},        {-1, 0, -8, 7},           {(double)NAN, 0, -8, 7},    {(double)INFINITY, 0, -8, 7},
-        {1, -9, -8, 7},       {1, 8, -8, 7},            {1, 0, 8, 7},               {1, 0, -exact - 1, 0},
-        {1, 0, 0, exact + 1}, {1, 0, INT64_MIN, 0},     {1, 0, 0, INT64_MAX},       {1, 0, INT64_MIN, INT64_MAX},
+        {0, 0, -8, 7},
+        {-1, 0, -8, 7},
+        {(double)NAN, 0, -8, 7},
+        {(double)INFINITY, 0, -8, 7},
+        {1, -9, -8, 7},
+        {1, 8, -8, 7},
+        {1, 0, 8, 7},
+        {1, 0, -exact - 1, 0},
+        {1, 0, 0, exact + 1},
+        {1, 0, INT64_MIN, 0},
+        {1, 0, 0, INT64_MAX},
+        {1, 0, INT64_MIN, INT64_MAX},
         {1, INT64_MAX, INT64_MAX, INT64_MIN}, /* 1 apart, modulo 2**64 */
         {1, INT64_MIN, INT64_MAX, INT64_MIN},
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         check_refusal(target, in_f64, bad[i], 0, 1);
         check_refusal(target, in_f64, bad[i], 1, 1);
@@ -511,8 +541,7 @@ static int make_all(fq_params *p, const settings *s, fq_way way, int in_f64)
                             .qmax = (const char *)&s->qmax};
     fq_values bad;
     fq_way chosen;
-    const fq_status status =
-        fq_params_of_all(p, &chosen, &given, (fq_arithmetic){in_f64, way == FQ_MULTIPLY}, &bad);
+    const fq_status status = fq_params_of_all(p, &chosen, &given, (fq_arithmetic){in_f64, way == FQ_MULTIPLY}, &bad);
     return status == FQ_OK && (chosen == way || way == FQ_DIVIDE);
 }
 

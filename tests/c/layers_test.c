@@ -67,12 +67,23 @@ static void run_learnable(const task *t, results *r)
 {
     const ptrdiff_t size = (ptrdiff_t)fq_size_of(t->call.type), row = (ptrdiff_t)(n / ROWS) * size;
     const fq_given given = given_of(t->call.type, ROWS);
-    fq_learnable_call c = {.type = t->call.type, .reciprocal = t->call.reciprocal, .dx = (char *)r->out[0],
-                           .dy = (char *)inputs[0], .x = (char *)inputs[1], .scale = given.scale,
-                           .zero_point = given.zero_point, .qmin = given.qmin, .qmax = given.qmax,
-                           .keys = ROWS, .of_scale = r->of_scale, .of_zero_point = r->of_zero_point};
+    /* clang-format off: a table */
+    fq_learnable_call c = {.type = t->call.type,
+                           .reciprocal = t->call.reciprocal,
+                           .dx = (char *)r->out[0],
+                           .dy = (char *)inputs[0],
+                           .x = (char *)inputs[1],
+                           .scale = given.scale,
+                           .zero_point = given.zero_point,
+                           .qmin = given.qmin,
+                           .qmax = given.qmax,
+                           .keys = ROWS,
+                           .of_scale = r->of_scale,
+                           .of_zero_point = r->of_zero_point};
+    /* clang-format on */
     fq_values bad;
-    fq_learnable_add_axis(&c, (fq_axis){.length = ROWS, .dx = row, .dy = row, .x = row, .scale = given.scale_key, .key = 1});
+    fq_learnable_add_axis(
+        &c, (fq_axis){.length = ROWS, .dx = row, .dy = row, .x = row, .scale = given.scale_key, .key = 1});
     fq_learnable_add_axis(&c, (fq_axis){.length = n / ROWS, .dx = size, .dy = size, .x = size});
     if (fq_learnable(&c, &bad) != FQ_OK) {
         exit(3);

@@ -20,7 +20,7 @@ typedef struct {
 
 enum { PARAMETERS_NONE, PARAMETERS_QPARAMS };
 
-#define OP_ROW(with, OP, op, of_outputs, of_inputs, of_parameters, ...)                                       \
+#define OP_ROW(with, OP, op, of_outputs, of_inputs, of_parameters, ...) \
     {.name = #op, .outputs = of_outputs, .inputs = of_inputs, .parameters = PARAMETERS_##of_parameters},
 static const op_row op_rows[] = {FQ_OP_ROWS(OP_ROW, )};
 
