@@ -127,8 +127,8 @@ static FQ_INLINE E(levels) E(levels_at)(E(levels) of_all, const fq_params *p, si
 }
 
 /* y of a vector at lane j of a block that starts at element i, not packed yet; m takes its part of the mask. */
-static FQ_INLINE C(vec) E(quantize_vector)(const elem_t *x, size_t lanes, E(levels) of_all, const fq_params *p, size_t i,
-                                           size_t j, fq_way way, mask64 *m)
+static FQ_INLINE C(vec) E(quantize_vector)(const elem_t *x, size_t lanes, E(levels) of_all, const fq_params *p,
+                                           size_t i, size_t j, fq_way way, mask64 *m)
 {
     const E(levels) l = E(levels_at)(of_all, p, i + j, way);
     unsigned in_range;

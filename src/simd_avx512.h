@@ -179,7 +179,10 @@ static FQ_INLINE __m512i round_bf16(f32_vec v)
     const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
     return _mm512_mask_add_epi32(up, odd, bits, _mm512_set1_epi32(0x8000));
 }
-static FQ_INLINE bf16_packed pack_bf16(f32_vec v) { return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bf16(v), 16)); }
+static FQ_INLINE bf16_packed pack_bf16(f32_vec v)
+{
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bf16(v), 16));
+}
 static FQ_INLINE bf16_packed no_minus_zero_bf16(bf16_packed v) { return no_minus_zero_16_bits(v); }
 static FQ_INLINE void store_bf16(uint16_t *to, bf16_packed v) { store_16_bits(to, v); }
 static FQ_INLINE void stream_bf16(uint16_t *to, bf16_packed v) { stream_16_bits(to, v); }
