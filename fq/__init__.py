@@ -25,27 +25,17 @@ from fq.qparams import QParams, choose_qparams
 
 _docs.describe(_core.divide, "fq")
 
-fake_quantize = _core.divide["fake_quantize"]
-forward = _core.divide["forward"]
-backward = _core.divide["backward"]
-backward_recompute = _core.divide["backward_recompute"]
-forward_packed = _core.divide["forward_packed"]
-backward_packed = _core.divide["backward_packed"]
+globals().update(_core.divide)  # the ufuncs: a row of src/ops.h each
 
 set_num_threads = _core.set_num_threads
 get_num_threads = _core.get_num_threads
 
 __version__ = "0.1.0"
 __all__ = [
+    *_core.divide,
     "QParams",
-    "backward",
     "backward_learnable",
-    "backward_packed",
-    "backward_recompute",
     "choose_qparams",
-    "fake_quantize",
-    "forward",
-    "forward_packed",
     "get_num_threads",
     "gradcheck",
     "reciprocal",

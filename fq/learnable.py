@@ -6,11 +6,9 @@ from itertools import zip_longest
 import numpy as np
 
 from fq import _core
-from fq.reference import _type_computed_in
+from fq.reference import _TYPE_NAMES, _TYPES, _type_computed_in
 
 __all__ = ["backward_learnable", "scale_gradient_factor"]
-
-_TYPES = "float16, bfloat16, float32 or float64"
 
 
 def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, out=None):
@@ -144,8 +142,8 @@ def _backward_of_any(dy, x, qparams, out, reciprocal):
 
 def _elements(name, given):
     array = np.asarray(given)
-    if array.dtype.type.__name__ not in ("float16", "bfloat16", "float32", "float64"):
-        raise TypeError(f"{name} must be {_TYPES}, got {array.dtype}")
+    if array.dtype.type.__name__ not in _TYPES:
+        raise TypeError(f"{name} must be {_TYPE_NAMES}, got {array.dtype}")
     return _readable(array, array.dtype.newbyteorder("="))
 
 

@@ -10,21 +10,11 @@ from fq.learnable import _backward
 
 _docs.describe(_core.reciprocal, "fq.reciprocal")
 
-fake_quantize = _core.reciprocal["fake_quantize"]
-forward = _core.reciprocal["forward"]
-backward = _core.reciprocal["backward"]
-backward_recompute = _core.reciprocal["backward_recompute"]
-forward_packed = _core.reciprocal["forward_packed"]
-backward_packed = _core.reciprocal["backward_packed"]
+globals().update(_core.reciprocal)  # the ufuncs: a row of src/ops.h each
 
 __all__ = [
-    "backward",
+    *_core.reciprocal,
     "backward_learnable",
-    "backward_packed",
-    "backward_recompute",
-    "fake_quantize",
-    "forward",
-    "forward_packed",
 ]
 
 

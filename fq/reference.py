@@ -25,6 +25,9 @@ __all__ = [
     "forward_packed",
 ]
 
+_TYPES = "float16", "bfloat16", "float32", "float64"
+_TYPE_NAMES = f"{', '.join(_TYPES[:-1])} or {_TYPES[-1]}"
+
 
 def fake_quantize(x, scale, zero_point, qmin, qmax, *, arithmetic="divide"):
     """The nearest point of the grid.
@@ -226,8 +229,8 @@ def _native(x):
 
 
 def _type_computed_in(x):
-    if x.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
-        raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {x.dtype}")
+    if x.dtype.name not in _TYPES:
+        raise TypeError(f"x must be {_TYPE_NAMES}, got {x.dtype}")
     return np.float64 if x.dtype == np.float64 else np.float32
 
 
