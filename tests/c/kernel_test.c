@@ -30,7 +30,8 @@ static const settings all_settings[] = {
     {1e300, 0, -128, 127},
 };
 
-static const char *const type_names[FQ_TYPES] = {"float16", "bfloat16", "float32", "float64"};
+#define TYPE_NAME(TYPE, suffix, storage, module, name) name,
+static const char *const type_names[FQ_TYPES] = {FQ_TYPE_ROWS(TYPE_NAME)};
 static const char *const way_names[FQ_WAYS] = {"divide", "divide_fast", "multiply", "divide_each", "multiply_each"};
 
 static const op_row learnable = {"learnable", "v", "vv", 1};
@@ -80,6 +81,7 @@ static uint64_t element(fq_type type, const uint8_t *array, size_t i)
     uint32_t single;
     uint64_t bits;
     switch (fq_size_of(type)) {
+    case 1: return array[i];
     case 2: memcpy(&half, array + i * 2, 2); return half;
     case 4: memcpy(&single, array + i * 4, 4); return single;
     default: memcpy(&bits, array + i * 8, 8); return bits;
