@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Feeds fq arrays and parameters of every kind, guided by coverage, and compares with fq.reference.
 
     python tests/fuzz/fuzz.py --seconds 60 [CORPUS ...]     new inputs go to the first folder
@@ -11,8 +12,10 @@ stay as they were. INTENDED says where the two differ.
 
 import argparse
 import atexit
+import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import atheris
@@ -271,16 +274,30 @@ def report():
     print(*(f"{number:,} {what}" for what, number in COUNTS.items()), sep=", ", flush=True)
 
 
+def until(end):
+    """one_input, and at the end of the time a report; libFuzzer's own end runs none of Python's handlers."""
+
+    def one_more(data):
+        one_input(data)
+        if time.monotonic() > end:
+            report()
+            os._exit(0)
+
+    return one_more
+
+
 def main():
     options = argparse.ArgumentParser(description="Fuzz fq against its reference.")
     options.add_argument("--seconds", type=int, default=60)
     options.add_argument("--merge", action="store_true", help="fill the first folder with the fewest inputs")
     options.add_argument("corpus", nargs="*", type=Path, help="folders; new inputs go to the first")
-    chosen = options.parse_args()
-    atexit.register(report)
-    words = ["-merge=1"] if chosen.merge else [f"-max_total_time={chosen.seconds}", "-print_final_stats=1"]
+    chosen, words = options.parse_known_args()  # words of libFuzzer, as it gives them to those that it starts to merge
+    atexit.register(report)  # after a finding
     words += ["-max_len=256", "-timeout=60", f"-artifact_prefix={tempfile.gettempdir()}/fq-"]
-    atheris.Setup([sys.argv[0], *words, *map(str, chosen.corpus)], one_input)
+    words += ["-merge=1", "-use_counters=0"] if chosen.merge else []
+    merging = any(word.startswith("-merge") for word in words)
+    call = one_input if merging else until(time.monotonic() + chosen.seconds)
+    atheris.Setup([sys.argv[0], *words, *map(str, chosen.corpus)], call)
     atheris.Fuzz()
 
 
