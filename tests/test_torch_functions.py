@@ -323,3 +323,42 @@ def test_meta_tensors_give_shapes():
     assert y.stride() == x.stride()
     y.sum().backward()
     assert x.grad.stride() == x.stride()
+
+
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize("shape", SCALES.values(), ids=SCALES)
+def test_plain_tensors_give_without_the_operators_what_they_give_through_them(monkeypatch, shape, learns):
+    x, dy = torch.randn(SHAPE), torch.randn(SHAPE)
+    scale, zero_point = torch.from_numpy(scales(shape, np.float32)), torch.from_numpy(levels(shape))
+
+    def results():
+        inputs = [x.clone().requires_grad_(), *([scale.clone().requires_grad_()] if learns else [])]
+        function = fq.torch.fake_quantize_learnable if learns else fq.torch.fake_quantize
+        y = function(inputs[0], inputs[1] if learns else scale, zero_point, -8, 7)
+        return [y.detach(), *torch.autograd.grad(y, inputs, dy), type(y.grad_fn).__name__]
+
+    *found, short = results()
+    monkeypatch.setattr(_operators, "runs_at_once", lambda *tensors: False)
+    *expected, long = results()
+    assert short != long
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_gradient_of_the_gradient_is_the_operators():
+    x = torch.randn(20, requires_grad=True)
+    dy = torch.randn(20, requires_grad=True)
+    (dx,) = torch.autograd.grad(fq.torch.fake_quantize(x, 0.5, 0, -2, 1), x, dy, create_graph=True)
+    (ddy,) = torch.autograd.grad(dx.sum(), dy)
+    assert torch.equal(ddy, fq.torch.fake_quantize(x, 0.5, 0, -2, 1).detach().sub(x.detach()).abs().le(0.25).float())
+
+
+def test_tracers_see_the_operators():
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def function(x):
+        return fq.torch.fake_quantize(x, 0.25, 0, -8, 7)
+
+    traced = make_fx(function)(torch.randn(3))
+    assert "fq.fake_quantize" in traced.code
+    x = torch.randn(3)
+    assert torch.equal(traced(x), function(x))

@@ -3,6 +3,9 @@
 `order` is a permutation of x's axes, outermost first in memory. The operators work on x so permuted, with neighbouring
 axes made one where the parameters allow it: per tensor on all of x as one row, whatever its format. The bits are
 packed along the last of those axes.
+
+torch.library's way into an operator costs 60 to 100 us a call. A plain tensor, where nothing is compiled or traced, goes to
+the same Python functions through `torch.autograd.Function`, which costs a third.
 """
 
 from collections.abc import Sequence
@@ -10,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 import fq
 from fq import _core
@@ -28,23 +33,41 @@ def fixed(x, scale, zero_point, qmin, qmax, reciprocal, enabled=None):
         Where it is 0, y is a copy of x and the gradient passes everywhere.
     """
     grid = (scale, zero_point, qmin, qmax, reciprocal, memory_order(x), enabled)
+    at_once = runs_at_once(x)
     if x.requires_grad and torch.is_grad_enabled():
-        return forward_packed(x, *grid)[0]
-    return fake_quantize(x, *grid)
+        return _Packed.apply(x, *grid) if at_once else forward_packed(x, *grid)[0]
+    return (_fake_quantize if at_once else fake_quantize)(x, *grid)
 
 
 def learnable(x, scale, zero_point, qmin, qmax, reciprocal):
     """Fake quantization with gradients for scale, and for zero_point where it is real."""
-    return fake_quantize_learnable(x, scale, zero_point, qmin, qmax, reciprocal, memory_order(x))
+    run = _Learnable.apply if runs_at_once(x, scale, zero_point) else fake_quantize_learnable
+    return run(x, scale, zero_point, qmin, qmax, reciprocal, memory_order(x))
+
+
+def runs_at_once(*tensors):
+    """Whether these are ordinary tensors on the CPU, and nothing compiles, traces or transforms what is done to them."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
+        return False
+    return all(
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.device.type == "cpu"
+        and not is_functorch_wrapped_tensor(tensor)
+        for tensor in tensors
+    )
 
 
 def memory_order(x):
     """x's axes, the one with the largest stride first."""
-    return list(x.dim_order())
+    return list(range(x.dim())) if x.is_contiguous() else list(x.dim_order())
 
 
-@torch.library.custom_op("fq::fake_quantize", mutates_args=(), device_types="cpu")
-def fake_quantize(
+def operator(name):
+    """Makes an operator of a function, beside it."""
+    return torch.library.custom_op(f"fq::{name}", mutates_args=(), device_types="cpu")
+
+
+def _fake_quantize(
     x: Tensor,
     scale: Tensor,
     zero_point: Tensor,
@@ -63,13 +86,15 @@ def fake_quantize(
     return y
 
 
+fake_quantize = operator("fake_quantize")(_fake_quantize)
+
+
 @fake_quantize.register_fake
 def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
     return torch.empty_like(dense(x, order))
 
 
-@torch.library.custom_op("fq::forward_packed", mutates_args=(), device_types="cpu")
-def forward_packed(
+def _forward_packed(
     x: Tensor,
     scale: Tensor,
     zero_point: Tensor,
@@ -88,6 +113,9 @@ def forward_packed(
         return y.copy_(x), bits
     _arithmetic(reciprocal).forward_packed(a, s, z, qmin, qmax, out=(out, bits.numpy()))
     return y, bits
+
+
+forward_packed = operator("forward_packed")(_forward_packed)
 
 
 @forward_packed.register_fake
@@ -109,14 +137,16 @@ def _pass_where_kept(ctx, dy, _):
 forward_packed.register_autograd(_pass_where_kept, setup_context=_keep_bits)
 
 
-@torch.library.custom_op("fq::backward_packed", mutates_args=(), device_types="cpu")
-def backward_packed(dy: Tensor, bits: Tensor, order: Sequence[int], row: int) -> Tensor:
+def _backward_packed(dy: Tensor, bits: Tensor, order: Sequence[int], row: int) -> Tensor:
     dy = dense(dy, order)
     dx = _new_gradient(dy, order)
     count = dy.numel() // max(row, 1)
     a, out = (in_memory_order(tensor, order).reshape(count, row) for tensor in (dy, dx))
     fq.backward_packed(a, bits.numpy().reshape(count, (row + 7) // 8), out=out)
     return dx
+
+
+backward_packed = operator("backward_packed")(_backward_packed)
 
 
 @backward_packed.register_fake
@@ -136,8 +166,23 @@ def _pass_again(ctx, ddx):
 backward_packed.register_autograd(_pass_again, setup_context=_keep_same_bits)
 
 
-@torch.library.custom_op("fq::fake_quantize_learnable", mutates_args=(), device_types="cpu")
-def fake_quantize_learnable(
+class _Packed(torch.autograd.Function):
+    """y of `forward_packed`."""
+
+    @staticmethod
+    def forward(ctx, x, *grid):
+        output = _forward_packed(x, *grid)
+        _keep_bits(ctx, (x, *grid), output)
+        return output[0]
+
+    @staticmethod
+    def backward(ctx, dy):
+        if torch.is_grad_enabled() or not runs_at_once(dy):
+            return _pass_where_kept(ctx, dy, None)
+        return _backward_packed(dy, ctx.saved_tensors[0], ctx.order, ctx.row), *[None] * 7
+
+
+def _fake_quantize_learnable(
     x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, reciprocal: bool, order: Sequence[int]
 ) -> Tensor:
     x = dense(x, order)
@@ -147,13 +192,15 @@ def fake_quantize_learnable(
     return y
 
 
+fake_quantize_learnable = operator("fake_quantize_learnable")(_fake_quantize_learnable)
+
+
 @fake_quantize_learnable.register_fake
 def _(x, scale, zero_point, qmin, qmax, reciprocal, order):
     return torch.empty_like(dense(x, order))
 
 
-@torch.library.custom_op("fq::backward_learnable", mutates_args=(), device_types="cpu")
-def backward_learnable(
+def _backward_learnable(
     dy: Tensor,
     x: Tensor,
     scale: Tensor,
@@ -168,6 +215,9 @@ def backward_learnable(
     d, a, out, s, z = rows(order, (dy, x, dx), scale, nearest_level(zero_point, qmin, qmax))
     _, dscale, dzero_point = _arithmetic(reciprocal).backward_learnable(d, a, s, z, qmin, qmax, out=(out, None, None))
     return dx, _sums_like(dscale, scale, x, order), _sums_like(dzero_point, zero_point, x, order)
+
+
+backward_learnable = operator("backward_learnable")(_backward_learnable)
 
 
 @backward_learnable.register_fake
@@ -188,6 +238,24 @@ def _gradients(ctx, dy):
 
 
 fake_quantize_learnable.register_autograd(_gradients, setup_context=_keep_x)
+
+
+class _Learnable(torch.autograd.Function):
+    """`fake_quantize_learnable`; its gradients have none of their own, there as here."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        output = _fake_quantize_learnable(*inputs)
+        _keep_x(ctx, inputs, output)
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dy):
+        x, scale, zero_point = ctx.saved_tensors
+        run = _backward_learnable if runs_at_once(dy) else backward_learnable
+        dx, dscale, dzero_point = run(dy, x, scale, zero_point, *ctx.grid)
+        return dx, dscale, dzero_point if zero_point.is_floating_point() else None, *[None] * 4
 
 
 def _arithmetic(reciprocal):
