@@ -30,6 +30,13 @@ typedef enum {
     FQ_WAYS
 } fq_way;
 
+/* DIVIDE_FAST rounds a quotient correctly where its remainder, 2**-47 (2**-105) of x, and the quotient itself are normal
+ * numbers. The level of any other is 0, but the learnable backward wants its bits too: it divides tiny values, and everything
+ * where scale is above its limit. */
+#define FQ_TINY_F32 0x1p-100
+#define FQ_TINY_F64 0x1p-960
+#define FQ_LEARN_FAST_TO 0x1p20 /* scale */
+
 /* What never changes inside a call. Computed in float32 these are exact float32 values. */
 typedef struct {
     double scale, inv; /* inv = 1 / scale, rounded to the type computed in */

@@ -9,7 +9,13 @@ static FQ_INLINE C(vec) E(learn_vector)(elem_t *dx, const elem_t *dy, const elem
                                         fq_way way, ptrdiff_t ahead, C(vec) * slope, unsigned *in_range)
 {
     prefetch_to_read(dy, ahead), prefetch_to_read(x, ahead), prefetch_to_write(dx, ahead);
-    const C(vec) d = E(load_some)(dy, count), q = E(quotient)(E(load_some)(x, count), l, way);
+    const C(vec) d = E(load_some)(dy, count), v = E(load_some)(x, count);
+    C(vec) q = E(quotient)(v, l, way);
+#if FQ_HAS_FMA
+    if (way == FQ_DIVIDE_FAST && C(any_tiny)(v)) {
+        q = C(div)(v, l.scale);
+    }
+#endif
     const C(vec) c = E(level)(q, l, in_range);
     *slope = C(sub_in)(*in_range, c, q);
     E(store_some)(dx, E(pack)(C(mul)(d, C(keep)(*in_range, C(set)(1)))), count, 0);

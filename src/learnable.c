@@ -156,6 +156,9 @@ static fq_status prepare(worker *w, const item *at, fq_values *bad)
     else {
         status = fq_params_of_all(&w->params, &way, &at->given, arithmetic, bad);
     }
+    if (way == FQ_DIVIDE_FAST && w->params.scale > FQ_LEARN_FAST_TO) {
+        way = FQ_DIVIDE;
+    }
     w->params.ahead = w->plan->ahead;
     w->kernel = kernels[way];
     w->given = at->given;

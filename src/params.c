@@ -78,10 +78,17 @@ void fq_describe_refused(char *text, size_t size, fq_status status, const fq_val
     }
 }
 
-/* Where neither 1 / scale nor the remainder of a quotient in range can overflow or lose bits, and it gains. */
-static int wants_fast_division(double scale, int in_f64)
+int fq_can_divide_fast(double scale, int in_f64)
 {
-    return in_f64 ? scale >= 0x1p-900 && scale <= 0x1p900 : !fq_divides() && scale >= 0x1p-90 && scale <= 0x1p90;
+    return in_f64 ? scale >= 0x1p-900 && scale <= 0x1p900 : scale >= 0x1p-90 && scale <= 0x1p90;
+}
+
+static fq_way way_of(double scale, fq_arithmetic arithmetic)
+{
+    const int gains = arithmetic.in_f64 || !fq_divides();
+    return arithmetic.reciprocal                                   ? FQ_MULTIPLY
+           : gains && fq_can_divide_fast(scale, arithmetic.in_f64) ? FQ_DIVIDE_FAST
+                                                                   : FQ_DIVIDE;
 }
 
 fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic, fq_values *bad)
@@ -97,7 +104,7 @@ fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_
                      .inv = reciprocal(v.scale, in_f64),
                      .lo = (double)(v.qmin - v.zero_point),
                      .hi = (double)(v.qmax - v.zero_point)};
-    *way = arithmetic.reciprocal ? FQ_MULTIPLY : wants_fast_division(v.scale, in_f64) ? FQ_DIVIDE_FAST : FQ_DIVIDE;
+    *way = way_of(v.scale, arithmetic);
     return FQ_OK;
 }
 

@@ -47,6 +47,10 @@ typedef struct {
     int reciprocal;
 } fq_arithmetic;
 
+/* Whether DIVIDE_FAST gives the right levels: neither 1 / scale nor the remainder of a quotient in range overflows or loses
+ * bits. */
+int fq_can_divide_fast(double scale, int in_f64);
+
 /* One set for all elements. On an error *bad holds the values refused. */
 fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic, fq_values *bad);
 

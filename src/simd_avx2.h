@@ -54,6 +54,13 @@ static FQ_INLINE f32_vec f32_limit(f32_vec v)
 {
     return f32_max(_mm256_set1_ps(-0x1p30f), f32_min(_mm256_set1_ps(0x1p30f), v));
 }
+/* Whether a lane lies below FQ_TINY and is not 0. */
+static FQ_INLINE int f32_any_tiny(f32_vec v)
+{
+    const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
+    const __m256 tiny = _mm256_cmp_ps(size, _mm256_set1_ps((float)FQ_TINY_F32), _CMP_LT_OQ);
+    return _mm256_movemask_ps(_mm256_and_ps(tiny, _mm256_cmp_ps(size, _mm256_setzero_ps(), _CMP_GT_OQ))) != 0;
+}
 static FQ_INLINE f32_vec f32_rint(f32_vec v)
 {
     return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -84,6 +91,12 @@ static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fm
 static FQ_INLINE f64_vec f64_limit(f64_vec v)
 {
     return f64_max(_mm256_set1_pd(-0x1p60), f64_min(_mm256_set1_pd(0x1p60), v));
+}
+static FQ_INLINE int f64_any_tiny(f64_vec v)
+{
+    const __m256d size = _mm256_andnot_pd(_mm256_set1_pd(-0.0), v);
+    const __m256d tiny = _mm256_cmp_pd(size, _mm256_set1_pd(FQ_TINY_F64), _CMP_LT_OQ);
+    return _mm256_movemask_pd(_mm256_and_pd(tiny, _mm256_cmp_pd(size, _mm256_setzero_pd(), _CMP_GT_OQ))) != 0;
 }
 static FQ_INLINE f64_vec f64_rint(f64_vec v)
 {

@@ -58,6 +58,13 @@ static FQ_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return _mm512_max_ps(a,
 static FQ_INLINE f32_vec f32_mul_plus_zero(f32_vec a, f32_vec b) { return f32_fma(a, b, _mm512_setzero_ps()); }
 /* The smaller magnitude with v's sign. For a NaN it is the limit; the remainder brings the NaN back. */
 static FQ_INLINE f32_vec f32_limit(f32_vec v) { return _mm512_range_ps(v, _mm512_set1_ps(0x1p30f), 2); }
+/* Whether a lane lies below FQ_TINY and is not 0. */
+static FQ_INLINE int f32_any_tiny(f32_vec v)
+{
+    const __m512 size = _mm512_abs_ps(v);
+    const __mmask16 tiny = _mm512_cmp_ps_mask(size, _mm512_set1_ps((float)FQ_TINY_F32), _CMP_LT_OQ);
+    return _mm512_mask_cmp_ps_mask(tiny, size, _mm512_setzero_ps(), _CMP_GT_OQ) != 0;
+}
 static FQ_INLINE f32_vec f32_rint(f32_vec v)
 {
     return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -81,6 +88,12 @@ static FQ_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm512_min_pd(a,
 static FQ_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return _mm512_max_pd(a, b); }
 static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fma(a, b, _mm512_setzero_pd()); }
 static FQ_INLINE f64_vec f64_limit(f64_vec v) { return _mm512_range_pd(v, _mm512_set1_pd(0x1p60), 2); }
+static FQ_INLINE int f64_any_tiny(f64_vec v)
+{
+    const __m512d size = _mm512_abs_pd(v);
+    const __mmask8 tiny = _mm512_cmp_pd_mask(size, _mm512_set1_pd(FQ_TINY_F64), _CMP_LT_OQ);
+    return _mm512_mask_cmp_pd_mask(tiny, size, _mm512_setzero_pd(), _CMP_GT_OQ) != 0;
+}
 static FQ_INLINE f64_vec f64_rint(f64_vec v)
 {
     return _mm512_roundscale_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -54,6 +54,13 @@ static FQ_INLINE f32_vec f32_limit(f32_vec v)
 {
     return f32_max(vdupq_n_f32(-0x1p30f), f32_min(vdupq_n_f32(0x1p30f), v));
 }
+/* Whether a lane lies below FQ_TINY and is not 0. */
+static FQ_INLINE int f32_any_tiny(f32_vec v)
+{
+    const float32x4_t size = vabsq_f32(v);
+    const uint32x4_t tiny = vcltq_f32(size, vdupq_n_f32((float)FQ_TINY_F32));
+    return vmaxvq_u32(vandq_u32(tiny, vcgtq_f32(size, vdupq_n_f32(0)))) != 0;
+}
 static FQ_INLINE f32_vec f32_rint(f32_vec v) { return vrndnq_f32(v); }
 static FQ_INLINE uint32x4_t f32_lane_bits(void)
 {
@@ -82,6 +89,12 @@ static FQ_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return vminq_f64(a, b);
 static FQ_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return vmaxq_f64(a, b); }
 static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fma(a, b, vdupq_n_f64(0)); }
 static FQ_INLINE f64_vec f64_limit(f64_vec v) { return f64_max(vdupq_n_f64(-0x1p60), f64_min(vdupq_n_f64(0x1p60), v)); }
+static FQ_INLINE int f64_any_tiny(f64_vec v)
+{
+    const float64x2_t size = vabsq_f64(v);
+    const uint64x2_t tiny = vandq_u64(vcltq_f64(size, vdupq_n_f64(FQ_TINY_F64)), vcgtq_f64(size, vdupq_n_f64(0)));
+    return (vgetq_lane_u64(tiny, 0) | vgetq_lane_u64(tiny, 1)) != 0;
+}
 static FQ_INLINE f64_vec f64_rint(f64_vec v) { return vrndnq_f64(v); }
 static FQ_INLINE uint64x2_t f64_lane_bits(void) { return vcombine_u64(vcreate_u64(1), vcreate_u64(2)); }
 static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b)

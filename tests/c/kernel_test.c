@@ -70,6 +70,7 @@ typedef struct {
 
 static _Alignas(CACHE_LINE) uint8_t pool[POOL * sizeof(double)];
 static _Alignas(CACHE_LINE) uint8_t tame[sizeof pool]; /* the same without what makes a sum NaN or infinite */
+static _Alignas(CACHE_LINE) uint8_t tiny[sizeof pool]; /* whose quotients are next to nothing */
 static uint8_t mask_bytes[POOL], mask_bits[POOL / 8];
 static uint64_t seed = 1;
 
@@ -175,8 +176,22 @@ static void fill_pool_16_bits(void)
     }
 }
 
+/* Numbers next to nothing: random bits with a small exponent. */
+static void fill_tiny(fq_type type)
+{
+    const size_t size = fq_size_of(type);
+    const unsigned mantissa = type == FQ_F64 ? 52 : type == FQ_F32 ? 23 : type == FQ_BF16 ? 7 : 10;
+    const uint64_t exponents = type == FQ_F64 ? 128 : type == FQ_F16 ? 4 : 40, sign = UINT64_C(1) << (8 * size - 1);
+    for (size_t i = 0; i < POOL; i++) {
+        const uint64_t bits = (random_bits(&seed) & (sign | ((UINT64_C(1) << mantissa) - 1))) | random_below(exponents)
+                                                                                                    << mantissa;
+        memcpy(tiny + i * size, &bits, size);
+    }
+}
+
 static void fill_inputs(fq_type type, const settings *s)
 {
+    fill_tiny(type);
     type == FQ_F64 ? fill_pool_f64(s) : type == FQ_F32 ? fill_pool_f32(s) : fill_pool_16_bits();
     memcpy(tame, pool, sizeof tame);
     for (size_t i = 0; i < POOL; i++) {
@@ -230,7 +245,7 @@ static void run_learnable(const fq_target *target, const call *c, const void *dy
     char *data[] = {(char *)dx->start, (char *)sum[0], (char *)sum[1], (char *)(uintptr_t)dy,
                     (char *)(uintptr_t)c->input[1]};
     for (size_t i = 0; i < FQ_CHUNK; i++) {
-        sum[0][i] = (double)(i + 1) / 3, sum[1][i] = (double)i;
+        sum[0][i] = c->n % 2 ? (double)(i + 1) / 3 : 0, sum[1][i] = (double)i;
     }
     p->rows = c->n % 3 == 0 && (c->way == FQ_DIVIDE_EACH || c->way == FQ_MULTIPLY_EACH) ? 3 : 1;
     p->dx_row = p->dy_row = p->x_row = (ptrdiff_t)(c->n / p->rows) * size;
@@ -385,7 +400,8 @@ static void check_lengths(state *st, call *c)
     const size_t size = fq_size_of(c->type), longest = is_each(c->way) ? FQ_CHUNK : POOL;
     for (size_t n = 0; n <= longest && n <= st->most; n = next_length(n, st->step)) {
         const size_t x = random_below(POOL - n + 1);
-        const uint8_t *values = c->op == LEARNABLE && random_below(4) ? tame : pool;
+        const uint8_t *values =
+            c->op == LEARNABLE ? (const uint8_t *const[]){tame, tame, pool, tiny}[random_below(4)] : pool;
         c->n = n;
         c->input[0] = values + random_below(POOL - n + 1) * size;
         c->input[1] = row_of(c->op)->inputs[1] == FQ_BYTE_MASK  ? mask_bytes + x
@@ -523,18 +539,25 @@ static void check_refusals(const fq_target *target, int in_f64)
         check_refusal(target, in_f64, bad[i], 0, 1);
         check_refusal(target, in_f64, bad[i], 1, 1);
     }
-    const settings tiny = {in_f64 ? 1e-310 : 1e-40, 0, -8, 7}, ends = {1, 0, -exact, exact};
+    const settings small = {in_f64 ? 1e-310 : 1e-40, 0, -8, 7}, ends = {1, 0, -exact, exact};
     const settings far = {1, INT64_MAX, INT64_MAX - 3, INT64_MAX};
-    check_refusal(target, in_f64, tiny, 0, 0);
-    check_refusal(target, in_f64, tiny, 1, 1);
+    check_refusal(target, in_f64, small, 0, 0);
+    check_refusal(target, in_f64, small, 1, 1);
     check_refusal(target, in_f64, ends, 0, 0);
     check_refusal(target, in_f64, far, 1, 0);
 }
 
 /* ---- The whole ---- */
 
+/* Whether the library may take this way of one scale. */
+static int is_for(int op, fq_way way, double scale, int in_f64)
+{
+    return way != FQ_DIVIDE_FAST ||
+           (fq_can_divide_fast(scale, in_f64) && (op != LEARNABLE || scale <= FQ_LEARN_FAST_TO));
+}
+
 /* The parameters for all elements as the library makes them; 0 if they are refused or this way is not for them. */
-static int make_all(fq_params *p, const settings *s, fq_way way, int in_f64)
+static int make_all(fq_params *p, const settings *s, int op, fq_way way, int in_f64)
 {
     const float single = (float)s->scale;
     const fq_given given = {.scale = in_f64 ? (const char *)&s->scale : (const char *)&single,
@@ -544,7 +567,7 @@ static int make_all(fq_params *p, const settings *s, fq_way way, int in_f64)
     fq_values bad;
     fq_way chosen;
     const fq_status status = fq_params_of_all(p, &chosen, &given, (fq_arithmetic){in_f64, way == FQ_MULTIPLY}, &bad);
-    return status == FQ_OK && (chosen == way || way == FQ_DIVIDE);
+    return status == FQ_OK && is_for(op, way, p->scale, in_f64);
 }
 
 static void check_op(state *st, fq_type type, const settings *s, int op, fq_way way)
@@ -554,7 +577,7 @@ static void check_op(state *st, fq_type type, const settings *s, int op, fq_way 
     if (!row_of(op)->parameters && (way != FQ_DIVIDE || s != all_settings)) {
         return;
     }
-    if (is_each(way) ? make_each(st, s, in_f64, way == FQ_MULTIPLY_EACH) : make_all(&c.params, s, way, in_f64)) {
+    if (is_each(way) ? make_each(st, s, in_f64, way == FQ_MULTIPLY_EACH) : make_all(&c.params, s, op, way, in_f64)) {
         check_lengths(st, &c);
     }
 }
