@@ -4,8 +4,8 @@
 axes made one where the parameters allow it: per tensor on all of x as one row, whatever its format. The bits are
 packed along the last of those axes.
 
-torch.library's way into an operator costs 60 to 100 us a call. A plain tensor, where nothing is compiled or traced, goes to
-the same Python functions through `torch.autograd.Function`, which costs a third.
+torch.library's way into an operator costs 60 to 100 us a call. A plain tensor, where nothing is compiled or traced,
+goes to the same Python functions through `torch.autograd.Function`, which costs a third.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def learnable(x, scale, zero_point, qmin, qmax, reciprocal):
 
 
 def runs_at_once(*tensors):
-    """Whether these are ordinary tensors on the CPU, and nothing compiles, traces or transforms what is done to them."""
+    """Whether these are ordinary tensors on the CPU, and nothing compiles, traces or transforms the call."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
         return False
     return all(
