@@ -13,7 +13,7 @@
 enum {
     BLOCK = 4096,       /* elements of a row that are summed before they are added to the sum of their key */
     FLUSH_AFTER = 1024, /* rows likewise, where each column has a key */
-    TOGETHER = 16,      /* of these rows go to a kernel */
+    TOGETHER = 8,      /* of these rows go to a kernel */
     AHEAD = 2048,       /* bytes to fetch ahead */
     MOST_PIECES = 16,
     PIECE_FROM = 32 * 1024,       /* elements from which a piece gains */
@@ -50,6 +50,7 @@ typedef struct {
     const fq_learnable_call *call;
     const fq_axis *outer, *inner; /* the last two */
     int each;       /* parameters or keys of their own along the innermost axis */
+    size_t together; /* rows that a kernel may take: those which share their keys, as each and the next one do */
     int contiguous; /* along the innermost axis */
     size_t block, rows, items, pieces;
     ptrdiff_t ahead;
@@ -185,16 +186,10 @@ static void run_item(worker *w, const item *at, size_t rows)
     }
 }
 
-/* How many of so many rows a kernel may take, which go on as the outer axis does: those of the same keys. */
+/* How many of so many rows the kernel takes next. */
 static size_t rows_together(const worker *w, size_t items)
 {
-    const plan *p = w->plan;
-    const fq_axis *o = p->outer;
-    if (!p->each || !p->contiguous || o->key != 0 || o->scale != 0 || o->zero_point != 0 || o->qmin != 0 ||
-        o->qmax != 0) {
-        return 1;
-    }
-    const size_t left = FLUSH_AFTER - w->waiting, most = left < TOGETHER ? left : TOGETHER;
+    const size_t left = FLUSH_AFTER - w->waiting, most = left < w->plan->together ? left : w->plan->together;
     return items < most ? items : most;
 }
 
@@ -202,7 +197,7 @@ static size_t rows_together(const worker *w, size_t items)
 static fq_status run_items(worker *w, item at, size_t items, fq_values *bad)
 {
     const plan *p = w->plan;
-    for (size_t rows; items > 0; items -= rows, step(&at, p->outer, rows)) {
+    for (size_t rows; items > 0; items -= rows) {
         if (w->waiting == (p->each ? FLUSH_AFTER : 1) || w->key != at.key || w->n != at.n) {
             flush(w);
         }
@@ -213,6 +208,7 @@ static fq_status run_items(worker *w, item at, size_t items, fq_values *bad)
         rows = rows_together(w, items);
         w->key = at.key, w->n = at.n, w->waiting += rows;
         run_item(w, &at, rows);
+        rows == 1 ? step(&at, p->outer, 1) : step(&at, p->outer, rows); /* without multiplying, where it can be */
     }
     return FQ_OK;
 }
@@ -253,8 +249,14 @@ static plan plan_of(const fq_learnable_call *c)
     p.each = inner->key != 0 && inner->length > 1;
     p.contiguous = inner->length == 1 || (inner->dx == size && inner->dy == size && inner->x == size);
     p.block = p.contiguous && !p.each ? BLOCK : FQ_CHUNK;
-    /* Where a row is cut into blocks of columns, what comes next is the same block of the next row. */
-    p.ahead = p.each && inner->length > p.block ? outer->x : AHEAD;
+    const int shared =
+        outer->key == 0 && outer->scale == 0 && outer->zero_point == 0 && outer->qmin == 0 && outer->qmax == 0;
+    p.together = p.each && p.contiguous && shared ? TOGETHER : 1;
+    /* Where rows are cut into blocks of columns, what comes next is the same block of the next row. Rows together fetch those
+     * after the next ones: measured. */
+    p.ahead = p.together > 1                      ? 2 * (ptrdiff_t)p.together * outer->x
+              : p.each && inner->length > p.block ? outer->x
+                                                  : AHEAD;
     for (int a = 0; a < c->axes - 1; a++) {
         p.rows *= c->axis[a].length;
     }

@@ -100,10 +100,8 @@ fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_
         *bad = v;
         return status;
     }
-    *p = (fq_params){.scale = v.scale,
-                     .inv = reciprocal(v.scale, in_f64),
-                     .lo = (double)(v.qmin - v.zero_point),
-                     .hi = (double)(v.qmax - v.zero_point)};
+    p->scale = v.scale, p->inv = reciprocal(v.scale, in_f64);
+    p->lo = (double)(v.qmin - v.zero_point), p->hi = (double)(v.qmax - v.zero_point);
     *way = way_of(v.scale, arithmetic);
     return FQ_OK;
 }

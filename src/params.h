@@ -51,7 +51,7 @@ typedef struct {
  * bits. */
 int fq_can_divide_fast(double scale, int in_f64);
 
-/* One set for all elements. On an error *bad holds the values refused. */
+/* One set for all elements; the other members of *p stay as they are. On an error *bad holds the values refused. */
 fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic, fq_values *bad);
 
 /* Parameters for elements [from, from + n) of the call, n <= FQ_CHUNK, held in *room. */
