@@ -73,6 +73,16 @@ static fq_given given_at(const fq_axes *axes, const split *s, const char *const 
     return (fq_given){at[0], at[1], at[2], at[3], step[0], step[1], step[2], step[3], key[0], key[1], key[2], key[3]};
 }
 
+static int is_empty(const fq_axes *axes)
+{
+    for (int axis = 0; axis < axes->count; axis++) {
+        if (axes->size[axis] == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Counts on to the next place; 0 after the last. */
 static int next_place(size_t *place, const fq_axes *axes, int walked)
 {
@@ -92,6 +102,9 @@ fq_status fq_over_axes(const fq_call *call, char *const *data, const fq_axes *ax
     const size_t rows = s.shape.repeats * s.shape.keys * s.shape.rows;
     fq_arrays arrays = fq_without_gaps(call, data, s.shape.n);
     size_t place[FQ_MOST_AXES] = {0};
+    if (is_empty(axes)) {
+        return FQ_OK;
+    }
     do {
         const fq_given g = given != NULL ? given_at(axes, &s, given, place) : (fq_given){0};
         const fq_status status = fq_rows(call, &arrays, &s.shape, given != NULL ? &g : NULL, bad);
