@@ -83,11 +83,12 @@ def copies(arrays):
 
 
 def is_large(name, given):
-    """Whether broadcasting makes gigabytes of the arguments: the axes that are packed do not take part in it."""
+    """Whether broadcasting makes gigabytes of the arguments: a packed axis does not take part in it."""
     packed = 3 if "packed" in name else 0
     shapes = [np.shape(one)[:-1] if i < packed else np.shape(one) for i, one in enumerate(given)]
+    row = np.shape(given[0])[-1:] if packed else ()
     try:
-        return math.prod(np.broadcast_shapes(*shapes)) > LARGE
+        return math.prod(np.broadcast_shapes(*shapes) + row) > LARGE
     except ValueError:
         return False
 
