@@ -17,6 +17,7 @@ import os
 import sys
 import tempfile
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import atheris
@@ -87,10 +88,8 @@ def is_large(name, given):
     packed = 3 if "packed" in name else 0
     shapes = [np.shape(one)[:-1] if i < packed else np.shape(one) for i, one in enumerate(given)]
     row = np.shape(given[0])[-1:] if packed else ()
-    try:
-        return math.prod(np.broadcast_shapes(*shapes) + row) > LARGE
-    except ValueError:
-        return False
+    longest = (max(lengths) for lengths in zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1))
+    return math.prod((*longest, *row)) > LARGE
 
 
 def check(name, source):
