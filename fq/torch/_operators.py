@@ -78,7 +78,7 @@ def _fake_quantize(
     enabled: Tensor | None = None,
 ) -> Tensor:
     x = dense(x, order)
-    y = torch.empty_like(x)
+    y = _new_output(x, order)
     if _is_off(enabled):
         return y.copy_(x)
     a, out, s, z = rows(order, (x, y), scale, zero_point)
@@ -105,7 +105,7 @@ def _forward_packed(
     enabled: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     x = dense(x, order)
-    y = torch.empty_like(x)
+    y = _new_output(x, order)
     bits = torch.empty(_bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
     a, out, s, z = rows(order, (x, y), scale, zero_point)
     if _is_off(enabled):
@@ -139,7 +139,7 @@ forward_packed.register_autograd(_pass_where_kept, setup_context=_keep_bits)
 
 def _backward_packed(dy: Tensor, bits: Tensor, order: Sequence[int], row: int) -> Tensor:
     dy = dense(dy, order)
-    dx = _new_gradient(dy, order)
+    dx = _new_output(dy, order)
     count = dy.numel() // max(row, 1)
     a, out = (in_memory_order(tensor, order).reshape(count, row) for tensor in (dy, dx))
     fq.backward_packed(a, bits.numpy().reshape(count, (row + 7) // 8), out=out)
@@ -186,7 +186,7 @@ def _fake_quantize_learnable(
     x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, reciprocal: bool, order: Sequence[int]
 ) -> Tensor:
     x = dense(x, order)
-    y = torch.empty_like(x)
+    y = _new_output(x, order)
     a, out, s, z = rows(order, (x, y), scale, nearest_level(zero_point, qmin, qmax))
     _arithmetic(reciprocal).fake_quantize(a, s, z, qmin, qmax, out=out)
     return y
@@ -211,7 +211,7 @@ def _backward_learnable(
     order: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     dy, x = dense(dy, order), dense(x, order)
-    dx = _new_gradient(x, order)
+    dx = _new_output(x, order)
     d, a, out, s, z = rows(order, (dy, x, dx), scale, nearest_level(zero_point, qmin, qmax))
     _, dscale, dzero_point = _arithmetic(reciprocal).backward_learnable(d, a, s, z, qmin, qmax, out=(out, None, None))
     return dx, _sums_like(dscale, scale, x, order), _sums_like(dzero_point, zero_point, x, order)
@@ -272,7 +272,7 @@ def dense(x, order):
     return x if permuted.is_contiguous() else permuted.contiguous().permute(_inverse(order))
 
 
-def _new_gradient(x, order):
+def _new_output(x, order):
     """An output like x, which is dense, on large pages: new memory costs more than the computation."""
     dx = torch.empty_like(x)
     _core._use_large_pages(in_memory_order(dx, order).reshape(-1).view(np.uint8))
