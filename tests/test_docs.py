@@ -109,7 +109,7 @@ def figures(monkeypatch):
 
 def test_the_tables_of_the_readme_are_those_of_the_benchmarks(figures):
     page = (ROOT / "README.md").read_text("utf-8")
-    assert page.count("<!-- figures: ") == page.count("<!-- end of figures -->") == 2
+    assert page.count("<!-- figures: ") == page.count("<!-- end of figures -->") == 3
     assert figures("readme").filled(page, figures("texts").read(DOCS)) == page, "run python -m docs.figures"
 
 
