@@ -55,6 +55,17 @@ def test_equals_the_reference(target, shapes, arithmetic, module, dtype):
     assert_close(found[2], expected[2], dy, qparams[0], computed)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [0.3, 1e-5, 1.3e9])
+def test_the_gradient_of_the_scale_has_the_bits_of_the_quotient_of_tiny_values(target, scale, dtype):
+    rng = np.random.default_rng(4)
+    smallest = np.finfo(dtype).minexp
+    x = (rng.uniform(-2, 2, 300) * 2.0 ** rng.integers(smallest, smallest + 50, 300)).astype(dtype)
+    quotients = x / dtype(scale)
+    for one, quotient in zip(x[:, None], quotients, strict=True):
+        assert fq.backward_learnable(np.ones(1, dtype), one, scale, 0, -8, 7)[1] == -quotient
+
+
 @pytest.mark.parametrize("length", [*range(1, 70), 4095, 4096, 4097, 8200])
 def test_every_length(target, length):
     dy, x, *qparams = case((length,), (), (), np.float32, seed=length)

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 import fq
 from fq import _core
@@ -47,12 +45,13 @@ def learnable(x, scale, zero_point, qmin, qmax, reciprocal):
 
 def runs_at_once(*tensors):
     """Whether these are ordinary tensors on the CPU, and nothing compiles, traces or transforms the call."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
+    in_a_mode = torch.utils._python_dispatch.is_in_torch_dispatch_mode()
+    if in_a_mode or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
     return all(
         type(tensor) in (Tensor, torch.nn.Parameter)
         and tensor.device.type == "cpu"
-        and not is_functorch_wrapped_tensor(tensor)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         for tensor in tensors
     )
 
