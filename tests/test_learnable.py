@@ -56,11 +56,14 @@ def test_equals_the_reference(target, shapes, arithmetic, module, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("scale", [0.3, 1e-5, 1.3e9])
+@pytest.mark.parametrize("scale", [0.3, 1e-5, 3.0 * 2.0**100])
 def test_the_gradient_of_the_scale_has_the_bits_of_the_quotient_of_tiny_values(target, scale, dtype):
     rng = np.random.default_rng(4)
-    smallest = np.finfo(dtype).minexp
-    x = (rng.uniform(-2, 2, 300) * 2.0 ** rng.integers(smallest, smallest + 50, 300)).astype(dtype)
+    info, spread = np.finfo(dtype), 50 if dtype == np.float32 else 130
+    x = rng.integers(-(2**10), 2**10, 3000) * 2.0 ** rng.integers(info.minexp, info.minexp + spread, 3000)
+    # By the largest scale these lie halfway between two subnormal numbers.
+    ties = 3 * (2 * rng.integers(0, 2**19, 300) + 1) * 2.0 ** (info.minexp - info.nmant - 1 + 100)
+    x = np.concatenate([x, ties]).astype(dtype)
     quotients = x / dtype(scale)
     for one, quotient in zip(x[:, None], quotients, strict=True):
         assert fq.backward_learnable(np.ones(1, dtype), one, scale, 0, -8, 7)[1] == -quotient
