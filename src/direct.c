@@ -67,17 +67,18 @@ static PyObject *results(fq_plain_call *c, int failed)
     return all;
 }
 
-int fq_call_directly(const fq_ufunc_spec *spec, PyObject *const *args, size_t nargs, PyObject *names, PyObject **result)
+int fq_call_directly(const fq_ufunc_spec *spec, PyObject *const *args, size_t nargs, PyObject *names, int all_new,
+                     PyObject **result)
 {
     fq_plain_call c;
     fq_values bad;
-    int new_outputs = 1;
+    int made = 1;
     if (!read_call(&c, spec, args, nargs & ~ARGUMENTS_OFFSET, names)) {
         return 0;
     }
-    int failed = !fq_own_outputs(&c, &new_outputs);
+    int failed = !fq_own_outputs(&c, &made);
     if (!failed) {
-        const fq_status status = run(&c, new_outputs, &bad);
+        const fq_status status = run(&c, all_new || made, &bad);
         failed = status != FQ_OK;
         if (failed) {
             fq_raise_refused(status, &bad, c.type);

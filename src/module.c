@@ -167,6 +167,8 @@ static PyMethodDef methods[] = {
      "_use_large_pages(memory): ask for large pages under what is written first, where that pays."},
     {"xla_handlers", xla_handlers, METH_NOARGS,
      "xla_handlers(): XLA's handlers by name, none in a build without XLA's header."},
+    {"_into_new", (PyCFunction)(void *)fq_into_new, METH_FASTCALL,
+     "_into_new(ufunc, out, *inputs): a call with out= in memory that was not touched before."},
     {"_describe", fq_describe, METH_VARARGS, "_describe(ufunc, doc): set the docstring of a ufunc."},
     {NULL, NULL, 0, NULL},
 };

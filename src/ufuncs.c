@@ -301,7 +301,7 @@ static fq_vectorcall *numpys_call;
     static PyObject *call_##OP##_##reciprocal(PyObject *ufunc, PyObject *const *args, size_t nargs, PyObject *names) \
     {                                                                                                                \
         PyObject *result;                                                                                            \
-        return fq_call_directly(&specs[reciprocal][FQ_##OP], args, nargs, names, &result)                            \
+        return fq_call_directly(&specs[reciprocal][FQ_##OP], args, nargs, names, 0, &result)                         \
                    ? result                                                                                          \
                    : numpys_call(ufunc, args, nargs, names);                                                         \
     }
@@ -469,6 +469,39 @@ int fq_add_ufuncs(PyObject *module)
         }
     }
     return 0;
+}
+
+static const fq_ufunc_spec *spec_of_call(fq_vectorcall *call)
+{
+    for (int i = 0; i < ARITHMETICS * FQ_OPS; i++) {
+        if (calls[i / FQ_OPS][i % FQ_OPS] == call) {
+            return &specs[i / FQ_OPS][i % FQ_OPS];
+        }
+    }
+    return NULL;
+}
+
+PyObject *fq_into_new(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *given[FQ_MOST_OPERANDS + 1], *result;
+    const int is_ufunc = nargs > 0 && PyObject_TypeCheck(args[0], &PyUFunc_Type);
+    fq_vectorcall *call = is_ufunc ? (fq_vectorcall *)((PyUFuncObject *)args[0])->vectorcall : NULL;
+    const fq_ufunc_spec *spec = call != NULL ? spec_of_call(call) : NULL;
+    if (spec == NULL || nargs != spec->nin + 2) {
+        PyErr_SetString(PyExc_TypeError, "_into_new takes a ufunc of fq, its out and its inputs");
+        return NULL;
+    }
+    PyObject *names = Py_BuildValue("(s)", "out");
+    if (names == NULL) {
+        return NULL;
+    }
+    memcpy(given, args + 2, (size_t)spec->nin * sizeof *given);
+    given[spec->nin] = args[1];
+    if (!fq_call_directly(spec, given, (size_t)spec->nin, names, 1, &result)) {
+        result = numpys_call(args[0], given, (size_t)spec->nin, names);
+    }
+    Py_DECREF(names);
+    return result;
 }
 
 PyObject *fq_describe(PyObject *Py_UNUSED(module), PyObject *args)

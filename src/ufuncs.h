@@ -19,6 +19,10 @@ int fq_type_of_dtype(const void *dtype);
 /* Sets the exception for a refused parameter. */
 void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type);
 
+/* _into_new(ufunc, out, *inputs): a call with out= in memory that was not touched before, which is not stored past the cache:
+ * the system clears it into the cache. */
+PyObject *fq_into_new(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
 /* _describe(ufunc, doc): gives a ufunc its docstring where NumPy (before 2.4) cannot assign one. */
 PyObject *fq_describe(PyObject *module, PyObject *args);
 

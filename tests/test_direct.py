@@ -202,6 +202,21 @@ def test_calls_keep_no_reference_and_lose_none():
     assert all(abs(sys.getrefcount(one) - count) < 25 for one, count in zip(kept, before, strict=True))
 
 
+@pytest.mark.parametrize("strided", [False, True])
+def test_calls_into_new_memory_are_the_same_calls(strided):
+    x = np.repeat(X, 2, axis=-1)[..., ::2] if strided else X
+    y, mask = np.empty_like(X), np.empty(X.shape, bool)
+    for functions in ARITHMETICS.values():
+        found = fq._core._into_new(functions.forward, (y, mask), x, *GRID)
+        assert found[0] is y
+        assert_same(found, functions.forward(X, *GRID))
+        with pytest.raises(ValueError, match="scale"):
+            fq._core._into_new(functions.forward, (y, mask), x, -1.0, 0, -8, 7)
+    for arguments in [(), (np.add, y, x, x), (fq.forward, y), (fq.forward, (y, mask), x, *GRID, 1), (3, y, x)]:
+        with pytest.raises(TypeError, match="_into_new"):
+            fq._core._into_new(*arguments)
+
+
 LEARNABLE_SHAPES = [  # of x, of scale, of zero_point (None: a number)
     ((24,), None, None),
     ((24,), (), ()),

@@ -81,7 +81,7 @@ def _fake_quantize(
     if _is_off(enabled):
         return y.copy_(x)
     a, out, s, z = rows(order, (x, y), scale, zero_point)
-    _arithmetic(reciprocal).fake_quantize(a, s, z, qmin, qmax, out=out)
+    _core._into_new(_arithmetic(reciprocal).fake_quantize, out, a, s, z, qmin, qmax)
     return y
 
 
@@ -110,7 +110,7 @@ def _forward_packed(
     if _is_off(enabled):
         bits.numpy()[...] = np.packbits(np.ones(a.shape[-1], bool), bitorder="little")
         return y.copy_(x), bits
-    _arithmetic(reciprocal).forward_packed(a, s, z, qmin, qmax, out=(out, bits.numpy()))
+    _core._into_new(_arithmetic(reciprocal).forward_packed, (out, bits.numpy()), a, s, z, qmin, qmax)
     return y, bits
 
 
@@ -141,7 +141,7 @@ def _backward_packed(dy: Tensor, bits: Tensor, order: Sequence[int], row: int) -
     dx = _new_output(dy, order)
     count = dy.numel() // max(row, 1)
     a, out = (in_memory_order(tensor, order).reshape(count, row) for tensor in (dy, dx))
-    fq.backward_packed(a, bits.numpy().reshape(count, (row + 7) // 8), out=out)
+    _core._into_new(fq.backward_packed, out, a, bits.numpy().reshape(count, (row + 7) // 8))
     return dx
 
 
@@ -187,7 +187,7 @@ def _fake_quantize_learnable(
     x = dense(x, order)
     y = _new_output(x, order)
     a, out, s, z = rows(order, (x, y), scale, nearest_level(zero_point, qmin, qmax))
-    _arithmetic(reciprocal).fake_quantize(a, s, z, qmin, qmax, out=out)
+    _core._into_new(_arithmetic(reciprocal).fake_quantize, out, a, s, z, qmin, qmax)
     return y
 
 
@@ -312,6 +312,8 @@ def rows(order, tensors, *parameters):
     arrays = [in_memory_order(tensor, order).reshape(lengths) for tensor in tensors]
     for parameter, shape in zip(parameters, shapes, strict=True):
         array = in_memory_order(_beside(parameter, x), order)
+        if array.dtype.kind in "iu":
+            array = array.astype(np.int64, copy=False)  # as fq computes with them: nothing is left for NumPy to cast
         arrays.append(array.reshape(() if array.size == 1 else shape))
     return arrays
 
