@@ -127,3 +127,13 @@ def test_a_refused_call_does_not_touch_its_output():
     with pytest.raises(ValueError, match="scale"):
         fq.fake_quantize(X, -1.0, 0, -8, 7, out=y)
     assert (y == 42).all()
+
+
+def test_large_pages_are_asked_for_under_writable_memory_alone():
+    memory = np.zeros(2**20)
+    assert fq._core._use_large_pages(memory) is None
+    assert not memory.any()
+    with pytest.raises(BufferError):
+        fq._core._use_large_pages(b"bytes")
+    with pytest.raises(OverflowError):
+        fq._core._set_cache_threshold(-1)
