@@ -217,11 +217,16 @@ def test_a_great_many_leak_nothing(many, times):
     before = resident()
     repeat(times)
     assert resident() - before < 2**20  # ten bytes a call
+
+    def growth():
+        first = tracemalloc.get_traced_memory()[0]
+        repeat(times // 10)
+        return tracemalloc.get_traced_memory()[0] - first
+
     tracemalloc.start()
     try:
         repeat(times // 10)
-        first = tracemalloc.get_traced_memory()[0]
-        repeat(times // 10)
-        assert tracemalloc.get_traced_memory()[0] - first < times // 10
+        # A leak shows in every stretch, what the interpreter keeps for itself in some.
+        assert min(growth() for _ in range(4)) < times // 10
     finally:
         tracemalloc.stop()
