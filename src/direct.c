@@ -72,13 +72,16 @@ int fq_call_directly(const fq_ufunc_spec *spec, PyObject *const *args, size_t na
 {
     fq_plain_call c;
     fq_values bad;
-    int made = 1;
+    int given = 0;
     if (!read_call(&c, spec, args, nargs & ~ARGUMENTS_OFFSET, names)) {
         return 0;
     }
-    int failed = !fq_own_outputs(&c, &made);
+    for (int o = 0; o < spec->nout; o++) {
+        given += c.operand[spec->nin + o] != NULL;
+    }
+    int failed = !fq_own_outputs(&c);
     if (!failed) {
-        const fq_status status = run(&c, all_new || made, &bad);
+        const fq_status status = run(&c, all_new || given == 0, &bad);
         failed = status != FQ_OK;
         if (failed) {
             fq_raise_refused(status, &bad, c.type);

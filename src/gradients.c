@@ -174,7 +174,6 @@ PyObject *fq_learnable_plain(PyObject *Py_UNUSED(module), PyObject *const *args,
         {.nin = 6, .nout = 1, .kinds = "vvsiiiv", .scale = PLAIN_SCALE},
         {.reciprocal = 1, .nin = 6, .nout = 1, .kinds = "vvsiiiv", .scale = PLAIN_SCALE}};
     fq_plain_call c;
-    int all_new;
     if (nargs != 8) {
         return PyErr_Format(PyExc_TypeError, "_learnable_plain takes 8 arguments, got %zd", nargs);
     }
@@ -187,7 +186,7 @@ PyObject *fq_learnable_plain(PyObject *Py_UNUSED(module), PyObject *const *args,
     if (sums == NULL) {
         return PyErr_NoMemory();
     }
-    PyObject *results = fq_own_outputs(&c, &all_new) ? plain_results(&c, keys, sums) : NULL;
+    PyObject *results = fq_own_outputs(&c) ? plain_results(&c, keys, sums) : NULL;
     Py_XDECREF((PyObject *)c.operand[PLAIN_DX]);
     free(sums);
     return results;

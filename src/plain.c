@@ -201,11 +201,10 @@ static PyArrayObject *new_output(const fq_plain_call *c, char kind)
 }
 
 /* Makes what outputs are missing; from here on the call owns all of them. */
-int fq_own_outputs(fq_plain_call *c, int *all_new)
+int fq_own_outputs(fq_plain_call *c)
 {
     int made = 1;
     for (int o = c->spec->nin; o < c->spec->nin + c->spec->nout; o++) {
-        *all_new &= c->operand[o] == NULL;
         if (c->operand[o] != NULL) {
             Py_INCREF((PyObject *)c->operand[o]);
         }

@@ -50,8 +50,8 @@ int fq_read_inputs(fq_plain_call *c, const fq_ufunc_spec *spec, PyObject *const 
 int fq_read_outputs(fq_plain_call *c, PyObject *out);
 
 /* Makes the outputs that are missing; from here on the call owns all of them. 0 with an exception set where one could not be
- * made. *all_new stays 1 where none was given. */
-int fq_own_outputs(fq_plain_call *c, int *all_new);
+ * made. */
+int fq_own_outputs(fq_plain_call *c);
 
 /* Where the k-th parameter begins, and its step along an axis of x. */
 const char *fq_given_data(const fq_plain_call *c, int k);

@@ -129,8 +129,9 @@ def _keep_bits(ctx, inputs, output):
     ctx.order, ctx.row = order, _layout(x, scale, zero_point, order)[0][-1]
 
 
-def _pass_where_kept(ctx, dy, _):
-    return backward_packed(dy, ctx.saved_tensors[0], ctx.order, ctx.row), *[None] * 7
+def _pass_where_kept(ctx, dy, _=None, at_once=False):
+    run = _backward_packed if at_once else backward_packed
+    return run(dy, ctx.saved_tensors[0], ctx.order, ctx.row), *[None] * 7
 
 
 forward_packed.register_autograd(_pass_where_kept, setup_context=_keep_bits)
@@ -176,9 +177,7 @@ class _Packed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
-        if torch.is_grad_enabled() or not runs_at_once(dy):
-            return _pass_where_kept(ctx, dy, None)
-        return _backward_packed(dy, ctx.saved_tensors[0], ctx.order, ctx.row), *[None] * 7
+        return _pass_where_kept(ctx, dy, at_once=not torch.is_grad_enabled() and runs_at_once(dy))
 
 
 def _fake_quantize_learnable(
@@ -230,9 +229,10 @@ def _keep_x(ctx, inputs, output):
     ctx.save_for_backward(x, scale, zero_point)
 
 
-def _gradients(ctx, dy):
+def _gradients(ctx, dy, at_once=False):
     x, scale, zero_point = ctx.saved_tensors
-    dx, dscale, dzero_point = backward_learnable(dy, x, scale, zero_point, *ctx.grid)
+    run = _backward_learnable if at_once else backward_learnable
+    dx, dscale, dzero_point = run(dy, x, scale, zero_point, *ctx.grid)
     return dx, dscale, dzero_point if zero_point.is_floating_point() else None, *[None] * 4
 
 
@@ -251,10 +251,7 @@ class _Learnable(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
-        x, scale, zero_point = ctx.saved_tensors
-        run = _backward_learnable if runs_at_once(dy) else backward_learnable
-        dx, dscale, dzero_point = run(dy, x, scale, zero_point, *ctx.grid)
-        return dx, dscale, dzero_point if zero_point.is_floating_point() else None, *[None] * 4
+        return _gradients(ctx, dy, at_once=runs_at_once(dy))
 
 
 def _arithmetic(reciprocal):

@@ -37,7 +37,7 @@ static size_t fill(block *b, uint64_t number, uint64_t step)
     const uint64_t from = number * INPUTS * step;
     size_t n = 0;
     for (uint64_t bits = from; n < INPUTS && bits <= UINT32_MAX; bits += step) {
-        b->x[n++] = float_of((uint32_t)bits);
+        b->x[n++] = float_of_bits((uint32_t)bits);
     }
     return n;
 }

@@ -98,8 +98,8 @@ static double value(fq_type type, uint64_t bits)
         size = exponent == 0 ? (double)fraction * 0x1p-24 : ldexp((double)(1024 + fraction), (int)exponent - 25);
         size = exponent < 31 ? size : fraction > 0 ? (double)NAN : (double)INFINITY;
         return bits >> 15 ? -size : size;
-    case FQ_BF16: return (double)float_of((uint32_t)bits << 16);
-    case FQ_F32: return (double)float_of((uint32_t)bits);
+    case FQ_BF16: return (double)float_of_bits((uint32_t)bits << 16);
+    case FQ_F32: return (double)float_of_bits((uint32_t)bits);
     default: return double_of(bits);
     }
 }

@@ -40,13 +40,6 @@ static inline uint64_t random_bits(uint64_t *state)
     return mixed ^ mixed >> 32;
 }
 
-static inline float float_of(uint32_t bits)
-{
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
 static inline double double_of(uint64_t bits)
 {
     double v;
