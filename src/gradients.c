@@ -20,8 +20,7 @@ static fq_axis axis_of(PyArrayObject *const *arrays, int a)
 {
     ptrdiff_t step[ARRAYS];
     for (int k = 0; k < ARRAYS; k++) {
-        const int own = a + PyArray_NDIM(arrays[k]) - PyArray_NDIM(arrays[X]);
-        step[k] = own < 0 || PyArray_DIM(arrays[k], own) == 1 ? 0 : PyArray_STRIDE(arrays[k], own);
+        step[k] = fq_broadcast_step(arrays[k], arrays[X], a);
     }
     /* clang-format off: a table */
     return (fq_axis){(size_t)PyArray_DIM(arrays[X], a),

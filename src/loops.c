@@ -139,6 +139,13 @@ static void run_strided(void *context, size_t from, size_t to)
     }
 }
 
+static void find_row(char **data, const job *j, size_t row)
+{
+    for (int a = 0; a < j->shape->arrays; a++) {
+        data[a] = j->arrays->data[a] + (ptrdiff_t)row * j->arrays->row_step[a];
+    }
+}
+
 /* The packed array of rows that a kernel can take as one row, but for their bits; 0: none, or they cannot. */
 static int short_rows_of_bits(const job *j)
 {
@@ -159,9 +166,7 @@ static void run_short_rows(const job *j, size_t from, size_t to)
     const int bits = j->bits, written = bits < j->shape->outputs;
     for (size_t row = from, rows; row < to; row += rows) {
         rows = to - row < TOGETHER / j->n ? to - row : TOGETHER / j->n;
-        for (int a = 0; a < j->shape->arrays; a++) {
-            data[a] = j->arrays->data[a] + (ptrdiff_t)row * j->arrays->row_step[a];
-        }
+        find_row(data, j, row);
         char *const packed = data[bits];
         data[bits] = stream;
         if (!written) {
@@ -184,9 +189,7 @@ static void run_rows(void *context, size_t from, size_t to)
     }
     for (size_t row = from; row < to; row++) {
         char *data[FQ_MAX_ARRAYS];
-        for (int a = 0; a < j->shape->arrays; a++) {
-            data[a] = j->arrays->data[a] + (ptrdiff_t)row * j->arrays->row_step[a];
-        }
+        find_row(data, j, row);
         if (j->contiguous) {
             j->kernel(data, j->n, j->params);
             continue;

@@ -222,9 +222,14 @@ const char *fq_given_data(const fq_plain_call *c, int k)
     return a != NULL ? PyArray_BYTES(a) : (const char *)&c->number[k];
 }
 
+ptrdiff_t fq_broadcast_step(PyArrayObject *a, PyArrayObject *x, int axis)
+{
+    const int own = axis - PyArray_NDIM(x) + PyArray_NDIM(a);
+    return own < 0 || PyArray_DIM(a, own) == 1 ? 0 : PyArray_STRIDE(a, own);
+}
+
 ptrdiff_t fq_given_step(const fq_plain_call *c, int k, int axis)
 {
     PyArrayObject *a = c->operand[c->spec->scale + k];
-    const int own = a != NULL ? axis - PyArray_NDIM(c->operand[0]) + PyArray_NDIM(a) : -1;
-    return own < 0 || PyArray_DIM(a, own) == 1 ? 0 : PyArray_STRIDE(a, own);
+    return a != NULL ? fq_broadcast_step(a, c->operand[0], axis) : 0;
 }

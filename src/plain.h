@@ -53,6 +53,9 @@ int fq_read_outputs(fq_plain_call *c, PyObject *out);
  * made. */
 int fq_own_outputs(fq_plain_call *c);
 
+/* The step of an array along an axis of x, into which it broadcasts. */
+ptrdiff_t fq_broadcast_step(PyArrayObject *a, PyArrayObject *x, int axis);
+
 /* Where the k-th parameter begins, and its step along an axis of x. */
 const char *fq_given_data(const fq_plain_call *c, int k);
 ptrdiff_t fq_given_step(const fq_plain_call *c, int k, int axis);

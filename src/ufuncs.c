@@ -133,15 +133,33 @@ FQ_TYPE_ROWS(LOOPS_OF_TYPE)
 #define ENTRIES_OF_TYPE(TYPE, ...) FQ_OP_ROWS(ENTRIES, FQ_##TYPE)
 static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_TYPES][FQ_OPS] = {FQ_TYPE_ROWS(ENTRIES_OF_TYPE)};
 
+/* What is called for a ufunc: fq's own way where it is one for these arguments, else NumPy's. */
+static fq_vectorcall *numpys_call;
+
+#define CALL(reciprocal, OP, ...)                                                                                    \
+    static PyObject *call_##OP##_##reciprocal(PyObject *ufunc, PyObject *const *args, size_t nargs, PyObject *names) \
+    {                                                                                                                \
+        PyObject *result;                                                                                            \
+        return fq_call_directly(&specs[reciprocal][FQ_##OP], args, nargs, names, 0, &result)                         \
+                   ? result                                                                                          \
+                   : numpys_call(ufunc, args, nargs, names);                                                         \
+    }
+FQ_OP_ROWS(CALL, 0)
+FQ_OP_ROWS(CALL, 1)
+
+#define CALL_ENTRY(reciprocal, OP, ...) [FQ_##OP] = call_##OP##_##reciprocal,
+static fq_vectorcall *const calls[ARITHMETICS][FQ_OPS] = {{FQ_OP_ROWS(CALL_ENTRY, 0)}, {FQ_OP_ROWS(CALL_ENTRY, 1)}};
+
+/* What a ufunc is, which its call tells. */
 static const fq_ufunc_spec *spec_of(PyObject *ufunc)
 {
-    const char *name = ((PyUFuncObject *)ufunc)->name;
-    for (int op = 0; op < FQ_OPS; op++) {
-        if (strcmp(specs[0][op].name, name) == 0) {
-            return &specs[0][op];
+    fq_vectorcall *call = (fq_vectorcall *)((PyUFuncObject *)ufunc)->vectorcall;
+    for (int i = 0; i < ARITHMETICS * FQ_OPS; i++) {
+        if (calls[i / FQ_OPS][i % FQ_OPS] == call) {
+            return &specs[i / FQ_OPS][i % FQ_OPS];
         }
     }
-    PyErr_Format(PyExc_SystemError, "fq has no ufunc named %s", name);
+    PyErr_Format(PyExc_SystemError, "%s is no ufunc of fq", ((PyUFuncObject *)ufunc)->name);
     return NULL;
 }
 
@@ -293,23 +311,6 @@ static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DT
     }
     return 0;
 }
-
-/* What is called for a ufunc: fq's own way where it is one for these arguments, else NumPy's. */
-static fq_vectorcall *numpys_call;
-
-#define CALL(reciprocal, OP, ...)                                                                                    \
-    static PyObject *call_##OP##_##reciprocal(PyObject *ufunc, PyObject *const *args, size_t nargs, PyObject *names) \
-    {                                                                                                                \
-        PyObject *result;                                                                                            \
-        return fq_call_directly(&specs[reciprocal][FQ_##OP], args, nargs, names, 0, &result)                         \
-                   ? result                                                                                          \
-                   : numpys_call(ufunc, args, nargs, names);                                                         \
-    }
-FQ_OP_ROWS(CALL, 0)
-FQ_OP_ROWS(CALL, 1)
-
-#define CALL_ENTRY(reciprocal, OP, ...) [FQ_##OP] = call_##OP##_##reciprocal,
-static fq_vectorcall *const calls[ARITHMETICS][FQ_OPS] = {{FQ_OP_ROWS(CALL_ENTRY, 0)}, {FQ_OP_ROWS(CALL_ENTRY, 1)}};
 
 static int add_loops(PyObject *ufunc, const fq_ufunc_spec *spec)
 {
@@ -471,22 +472,11 @@ int fq_add_ufuncs(PyObject *module)
     return 0;
 }
 
-static const fq_ufunc_spec *spec_of_call(fq_vectorcall *call)
-{
-    for (int i = 0; i < ARITHMETICS * FQ_OPS; i++) {
-        if (calls[i / FQ_OPS][i % FQ_OPS] == call) {
-            return &specs[i / FQ_OPS][i % FQ_OPS];
-        }
-    }
-    return NULL;
-}
-
 PyObject *fq_into_new(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *given[FQ_MOST_OPERANDS + 1], *result;
     const int is_ufunc = nargs > 0 && PyObject_TypeCheck(args[0], &PyUFunc_Type);
-    fq_vectorcall *call = is_ufunc ? (fq_vectorcall *)((PyUFuncObject *)args[0])->vectorcall : NULL;
-    const fq_ufunc_spec *spec = call != NULL ? spec_of_call(call) : NULL;
+    const fq_ufunc_spec *spec = is_ufunc ? spec_of(args[0]) : NULL;
     if (spec == NULL || nargs != spec->nin + 2) {
         PyErr_SetString(PyExc_TypeError, "_into_new takes a ufunc of fq, its out and its inputs");
         return NULL;
