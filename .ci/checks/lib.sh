@@ -33,8 +33,15 @@ copy_source() {
     export PYTHONPATH=$work/source
 }
 
+# run_suite: fq info and the tests of the folder, which is away from the source.
+run_suite() {
+    python -m fq info
+    # test_benchmarks needs the folder of that name.
+    python -m pytest -q -p no:cacheprovider --ignore tests/test_benchmarks.py tests
+}
+
 # suite_on_wheel PACKAGES...: the suite in a new environment that holds the wheel and these packages, away from the source.
-# The wheel is $FQ_WHEEL, or one built here. What is in $ignore is left out.
+# The wheel is $FQ_WHEEL, or one built here.
 suite_on_wheel() {
     rm -rf "$work/env" "$work/away"
     new_environment "$@" hypothesis pytest threadpoolctl tqdm
@@ -46,8 +53,5 @@ suite_on_wheel() {
     mkdir "$work/away"
     cp -r "$root/tests" "$root/pyproject.toml" "$work/away"
     cd "$work/away"
-    python -m fq info
-    # test_benchmarks needs the folder of that name.
-    # shellcheck disable=SC2086  # ignore is a list of words
-    python -m pytest -q -p no:cacheprovider --ignore tests/test_benchmarks.py ${ignore:-} tests
+    run_suite
 }
