@@ -90,6 +90,17 @@ def test_plain_calls_equal_those_through_numpy(call, data):
         assert out is None or one is out
 
 
+@pytest.mark.parametrize("name", ["forward", "forward_packed"])
+def test_more_channels_than_are_made_ready_at_a_time_are_right(name):
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((3, 300, 7)).astype(np.float32)
+    grid = rng.uniform(0.05, 0.5, (300, 1)).astype(np.float32), rng.integers(-2, 3, (300, 1)), -8, 7
+    assert_same(getattr(fq, name)(x, *grid), getattr(fq.reference, name)(x, *grid))
+    grid[0][299] = -1
+    with pytest.raises(ValueError, match="scale"):
+        getattr(fq, name)(x, *grid)
+
+
 X = np.linspace(-3, 3, 24, dtype=np.float32).reshape(2, 3, 4)
 ODD = {
     "a scale that overflows": (X, 1e300, 0, -8, 7),
