@@ -200,11 +200,23 @@ static void run_rows(void *context, size_t from, size_t to)
     }
 }
 
+/* Whether the first output takes the place of an input: reading it brings it into the cache. */
+static int is_in_place(const job *j)
+{
+    for (int a = j->shape->outputs; a < j->shape->arrays; a++) {
+        if (j->arrays->data[a] == j->arrays->data[0]) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Whether an output of `rows` rows, of which each call of a kernel takes `n` elements, is stored past the cache. */
 static int streams(const job *j, const fq_call *call, size_t rows, size_t n)
 {
     const size_t size = fq_size_of(j->type);
-    return !call->new_outputs && n * size >= STREAM_FROM && rows * j->n * size > fq_cache_threshold();
+    const int is_large = n * size >= STREAM_FROM && rows * j->n * size > fq_cache_threshold();
+    return is_large && !call->new_outputs && !is_in_place(j);
 }
 
 /* All rows with one set of parameters. */

@@ -118,15 +118,17 @@ def test_other_bad_arguments_are_refused():
             fq.forward_packed(np.ones((5, 100), np.float32), scale, 0, -8, 7)
 
 
-@pytest.mark.usefixtures("target")
-def test_in_place_and_overlapping_outputs_are_right():
-    x = X.copy()
+@pytest.mark.parametrize("n", [100, 5000])
+@pytest.mark.usefixtures("target", "past_the_cache")
+def test_in_place_and_overlapping_outputs_are_right(n):
+    given = np.linspace(-3, 3, n, dtype=np.float32)
+    x = given.copy()
     expected = fq.reference.forward_packed(x, *GRID)
     _, bits = fq.forward_packed(x, *GRID, out=(x, None))
     assert_same((x, bits), expected)
     fq.backward_packed(x, bits, out=x)
     assert_same(x, fq.reference.backward_packed(expected[0], bits))
-    memory = X.copy()
+    memory = given.copy()
     expected = fq.reference.fake_quantize(memory[:-1], *GRID)
     assert_same(fq.forward_packed(memory[:-1], *GRID, out=(memory[1:], None))[0], expected)
 
