@@ -44,6 +44,7 @@ def test_what_is_saved_differs_by_what_each_way_keeps_of_an_element():
     saved = {way: trainer.saved_bytes() for way, trainer in trainers().items()}
     bits, bytes_, floats = (saved[way] for way in ("fq, bits", "fq, byte mask", "keeping x"))
     assert saved["PyTorch, byte mask"] == bytes_
+    assert saved["fq, bits, in place"] == bits
     assert saved[ways.NONE] < bits < bytes_ < floats
     assert (floats - saved[ways.NONE]) > 3 * (bytes_ - saved[ways.NONE])
     assert (bytes_ - saved[ways.NONE]) > 6 * (bits - saved[ways.NONE])
@@ -61,8 +62,8 @@ def test_photographs_are_the_same_for_every_way_and_of_four_classes():
 def test_the_command_writes_what_it_measured(tmp_path, capsys):
     before = torch.get_num_threads()
     try:
-        options = ["--batch", "2", "--size", "32", "--steps", "1", "--rounds", "1", "--threads", "1"]
-        assert command.main([*options, "--out", str(tmp_path)]) == 0
+        options = ["--batch", "2", "--size", "32", "--steps", "1", "--processes", "1", "--rounds", "1"]
+        assert command.main([*options, "--threads", "1", "--out", str(tmp_path)]) == 0
     finally:
         torch.set_num_threads(before)
     result = json.loads((tmp_path / "mobilenet_v2.json").read_text())

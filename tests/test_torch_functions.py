@@ -9,7 +9,7 @@ from fq import _core
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import fq.torch  # noqa: E402
-from fq.torch import _operators  # noqa: E402
+from fq.torch import _memory, _operators  # noqa: E402
 
 GRID = 0.1, 3, -8, 7
 SHAPE = 3, 6, 5, 4
@@ -195,7 +195,7 @@ def test_opcheck(name, dtype, channels):
     learnable = name == "fake_quantize_learnable"
     scale = (torch.rand(3, 1, 1, dtype=wide) if channels else torch.tensor(0.5, dtype=wide)).requires_grad_(learnable)
     zero_point = torch.tensor(1.0, dtype=wide, requires_grad=True) if learnable else torch.tensor(1)
-    arguments = x.requires_grad_(name != "fake_quantize"), scale, zero_point, -8, 7, False, _operators.memory_order(x)
+    arguments = x.requires_grad_(name != "fake_quantize"), scale, zero_point, -8, 7, False, _memory.memory_order(x)
     torch.library.opcheck(getattr(torch.ops.fq, name), arguments)
 
 

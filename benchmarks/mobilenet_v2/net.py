@@ -2,7 +2,7 @@
 
 Weights are quantized per channel and activations per tensor where PyTorch's fbgemm setting does: the input, what each
 convolution gives after its batch normalization and ReLU6, each sum, and the output. The ReLU6 is not in place: in place
-it would keep its result for its own backward, which after fake quantization no one else needs.
+it would keep a copy of what it overwrites for its own backward.
 """
 
 import torch

@@ -8,7 +8,8 @@ from torch.ao import quantization
 
 import fq
 import fq.torch
-from fq.torch import _operators
+from fq import _core
+from fq.torch import _memory, _references
 
 
 @dataclass(frozen=True)
@@ -24,21 +25,21 @@ class KeepingX(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, scale, zero_point, qmin, qmax):
-        y = torch.empty_like(x)
-        order = _operators.memory_order(x)
-        a, out, s, z = _operators.rows(order, (x, y), scale, zero_point)
-        fq.reciprocal.fake_quantize(a, s, z, qmin, qmax, out=out)
+        order = _memory.memory_order(x)
+        y = _memory.new_output(x, order)
+        a, out, s, z = _memory.rows(order, (x, y), scale, zero_point)
+        _core._into_new(fq.reciprocal.fake_quantize, out, a, s, z, qmin, qmax)
         ctx.save_for_backward(x, scale, zero_point)
         ctx.order, ctx.ends = order, (qmin, qmax)
         return y
 
     @staticmethod
     def backward(ctx, dy):
+        found = _references.references(dy)
         x, scale, zero_point = ctx.saved_tensors
-        dy = _operators.dense(dy, ctx.order)
-        dx = torch.empty_like(x)
-        d, a, out, s, z = _operators.rows(ctx.order, (dy, x, dx), scale, zero_point)
-        fq.reciprocal.backward_recompute(d, a, s, z, *ctx.ends, out=out)
+        dy, dx = _memory.over_or_beside(dy, ctx.order, found)
+        d, a, out, s, z = _memory.rows(ctx.order, (dy, x, dx), scale, zero_point)
+        _core._into_new(fq.reciprocal.backward_recompute, out, d, a, s, z, *ctx.ends)
         return dx, None, None, None, None
 
 
@@ -47,21 +48,21 @@ class ByteMask(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, scale, zero_point, qmin, qmax):
-        y, mask = torch.empty_like(x), torch.empty_like(x, dtype=torch.bool)
-        order = _operators.memory_order(x)
-        a, out, kept, s, z = _operators.rows(order, (x, y, mask), scale, zero_point)
-        fq.reciprocal.forward(a, s, z, qmin, qmax, out=(out, kept))
+        order = _memory.memory_order(x)
+        y, mask = _memory.new_output(x, order), torch.empty_like(x, dtype=torch.bool)
+        a, out, kept, s, z = _memory.rows(order, (x, y, mask), scale, zero_point)
+        _core._into_new(fq.reciprocal.forward, (out, kept), a, s, z, qmin, qmax)
         ctx.save_for_backward(mask)
         ctx.order = order
         return y
 
     @staticmethod
     def backward(ctx, dy):
+        found = _references.references(dy)
         (mask,) = ctx.saved_tensors
-        dy = _operators.dense(dy, ctx.order)
-        dx = torch.empty_like(dy)
-        d, kept, out = (_operators.in_memory_order(tensor, ctx.order) for tensor in (dy, mask, dx))
-        fq.backward(d, kept, out=out)
+        dy, dx = _memory.over_or_beside(dy, ctx.order, found)
+        d, kept, out = (_memory.in_memory_order(tensor, ctx.order) for tensor in (dy, mask, dx))
+        _core._into_new(fq.backward, out, d, kept)
         return dx, None, None, None, None
 
 
@@ -75,10 +76,11 @@ def through(function):
     return Module
 
 
-def like_fbgemm(module):
-    """Weights per channel and activations per tensor, with the arguments of PyTorch's setting and this module."""
+def like_fbgemm(module, **more):
+    """Weights per channel and activations per tensor, with the arguments of PyTorch's setting, and this module."""
     setting = quantization.get_default_qat_qconfig("fbgemm")
-    weight, activation = (module.with_args(**factory.p.keywords) for factory in (setting.weight, setting.activation))
+    factories = setting.weight, setting.activation
+    weight, activation = (module.with_args(**factory.p.keywords, **more) for factory in factories)
     return Way(weight, activation)
 
 
@@ -89,4 +91,5 @@ WAYS = {
     "PyTorch, byte mask": like_fbgemm(quantization.FusedMovingAvgObsFakeQuantize),
     "fq, byte mask": like_fbgemm(through(ByteMask)),
     "fq, bits": like_fbgemm(fq.torch.FusedMovingAvgObsFakeQuantize),
+    "fq, bits, in place": like_fbgemm(fq.torch.FusedMovingAvgObsFakeQuantize, inplace=True),
 }

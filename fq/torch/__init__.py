@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
+def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, inplace=False):
     """Round x to the grid of quantized levels and back, with the straight-through gradient.
 
     Between forward and backward only the packed mask is kept: a bit an element, and nothing of x.
@@ -45,11 +45,16 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
         The first and last level of the grid.
     reciprocal : bool
         Whether to compute x * (1 / scale), as PyTorch's own functions do, in place of x / scale.
+    inplace : bool
+        Whether y may be written over x, which is then y, as `torch.nn.ReLU6` does: x must not be used again. It is done
+        where x is a result of an operation with a gradient, contiguous or channels-last say, no view and without one,
+        which no operation has saved for its backward. Everywhere else, and in compiled code, x stays as it is.
 
     Returns
     -------
     y : Tensor
         Of x's shape, type and memory format. Its gradient reaches x where x was inside the range, and nothing else.
+        Where nothing else holds the gradient of y, that of x takes its memory.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
     [0.0, 1.0, 0.0]
     """
     x, scale, zero_point, qmin, qmax = _arguments.read(x, scale, zero_point, qmin, qmax)
-    return _operators.fixed(x, scale.detach(), zero_point, qmin, qmax, reciprocal)
+    return _operators.fixed(x, scale.detach(), zero_point, qmin, qmax, reciprocal, inplace=inplace)
 
 
 def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, reciprocal=False):

@@ -1,5 +1,7 @@
 """The names of fq.torch, for type checkers."""
 
+from typing import Any
+
 import torch
 from numpy.typing import ArrayLike
 from torch.ao import quantization
@@ -12,8 +14,13 @@ __all__ = [
     "get_default_qat_qconfig",
 ]
 
-class FakeQuantize(quantization.FakeQuantize): ...
-class FusedMovingAvgObsFakeQuantize(quantization.FusedMovingAvgObsFakeQuantize): ...
+class FakeQuantize(quantization.FakeQuantize):
+    inplace: bool
+    def __init__(self, *args: Any, inplace: bool = False, **kwargs: Any) -> None: ...
+
+class FusedMovingAvgObsFakeQuantize(quantization.FusedMovingAvgObsFakeQuantize):
+    inplace: bool
+    def __init__(self, *args: Any, inplace: bool = False, **kwargs: Any) -> None: ...
 
 def fake_quantize(
     x: torch.Tensor,
@@ -23,6 +30,7 @@ def fake_quantize(
     qmax: int,
     *,
     reciprocal: bool = False,
+    inplace: bool = False,
 ) -> torch.Tensor: ...
 def fake_quantize_learnable(
     x: torch.Tensor,
@@ -33,4 +41,6 @@ def fake_quantize_learnable(
     *,
     reciprocal: bool = False,
 ) -> torch.Tensor: ...
-def get_default_qat_qconfig(backend: str = "x86", version: int = 1) -> quantization.QConfig: ...
+def get_default_qat_qconfig(
+    backend: str = "x86", version: int = 1, *, inplace: bool = False
+) -> quantization.QConfig: ...

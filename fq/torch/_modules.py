@@ -10,6 +10,14 @@ from fq.torch import _arguments, _operators
 class _Packed:
     """What both modules do once scale and zero_point are known."""
 
+    def __init__(self, *args, inplace=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.inplace = inplace
+
+    def extra_repr(self):
+        """PyTorch's, and whether x is overwritten."""
+        return super().extra_repr() + ", inplace=True" * self.inplace
+
     def grid(self, x):
         """scale, zero_point, qmin and qmax, which broadcast into x."""
         scale, zero_point = self.scale, self.zero_point
@@ -22,7 +30,7 @@ class _Packed:
 
     def quantize(self, x, enabled=None):
         """x by this grid in PyTorch's arithmetic, or a copy of x where `enabled` holds 0."""
-        return _operators.fixed(*_arguments.read(x, *self.grid(x)), True, enabled)
+        return _operators.fixed(*_arguments.read(x, *self.grid(x)), True, enabled, self.inplace)
 
 
 class FakeQuantize(_Packed, quantization.FakeQuantize):
@@ -36,6 +44,9 @@ class FakeQuantize(_Packed, quantization.FakeQuantize):
     observer, quant_min, quant_max, is_dynamic, **observer_kwargs
         As for `torch.ao.quantization.FakeQuantize`. An observer whose zero points are real numbers
         (``torch.per_channel_affine_float_qparams``) is served by PyTorch's own kernels.
+    inplace : bool
+        Whether x may be overwritten where the graph allows it, as for `fake_quantize`. With ``prepare_qat`` nothing but
+        this module sees x. Weights and the network's input are never overwritten.
 
     Raises
     ------
@@ -73,6 +84,8 @@ class FusedMovingAvgObsFakeQuantize(_Packed, quantization.FusedMovingAvgObsFakeQ
     ----------
     observer, quant_min, quant_max, **observer_kwargs
         As for `torch.ao.quantization.FusedMovingAvgObsFakeQuantize`.
+    inplace : bool
+        As for `FakeQuantize`.
 
     Raises
     ------
@@ -95,8 +108,11 @@ class FusedMovingAvgObsFakeQuantize(_Packed, quantization.FusedMovingAvgObsFakeQ
     def _observe(self, x):
         """PyTorch's fused operator sees the ends alone, of each channel or of all: its own pass over x is spared."""
         if torch.compiler.is_compiling() or self.observer_enabled[0] == 1:
-            # Of all at once where it may be: along an axis, PyTorch takes ten times as long.
-            ends = x.movedim(self.ch_axis, 0).flatten(1).aminmax(dim=1) if self.is_per_channel else x.aminmax()
+            if self.is_per_channel:  # apart, as PyTorch finds both at once in ten times the time
+                rows = x.movedim(self.ch_axis, 0).flatten(1)
+                ends = rows.amin(1), rows.amax(1)
+            else:
+                ends = x.aminmax()
             ends = torch.stack(ends, -1).float()
         else:
             ends = torch.zeros(x.shape[self.ch_axis] if self.is_per_channel else 1, 2)
@@ -118,7 +134,7 @@ class FusedMovingAvgObsFakeQuantize(_Packed, quantization.FusedMovingAvgObsFakeQ
         )
 
 
-def get_default_qat_qconfig(backend="x86", version=1):
+def get_default_qat_qconfig(backend="x86", version=1, *, inplace=False):
     """The QConfig of `torch.ao.quantization.get_default_qat_qconfig`, with the modules of fq.
 
     Parameters
@@ -126,6 +142,8 @@ def get_default_qat_qconfig(backend="x86", version=1):
     backend : {"x86", "fbgemm", "qnnpack", "onednn"}
     version : {0, 1}
         0 for `FakeQuantize`, 1 for `FusedMovingAvgObsFakeQuantize`.
+    inplace : bool
+        Whether activations may be overwritten, as `FakeQuantize` says.
 
     Returns
     -------
@@ -142,7 +160,7 @@ def get_default_qat_qconfig(backend="x86", version=1):
     'FusedMovingAvgObsFakeQuantize'
     """
     theirs = quantization.get_default_qat_qconfig(backend, version)
-    return quantization.QConfig(activation=_ours(theirs.activation), weight=_ours(theirs.weight))
+    return quantization.QConfig(_ours(theirs.activation).with_args(inplace=inplace), _ours(theirs.weight))
 
 
 def _ours(factory):

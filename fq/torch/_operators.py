@@ -1,8 +1,6 @@
 """fq's functions as custom operators of torch.library, with their gradients, on tensors of any memory format.
 
-`order` is a permutation of x's axes, outermost first in memory. The operators work on x so permuted, with neighbouring
-axes made one where the parameters allow it: per tensor on all of x as one row, whatever its format. The bits are
-packed along the last of those axes.
+The operators work on x in its order of memory (`_memory.py`), and pack bits along the last axis in it.
 
 torch.library's way into an operator costs 60 to 100 us a call. A plain tensor, where nothing is compiled or traced,
 goes to the same Python functions through `torch.autograd.Function`, which costs a third.
@@ -16,31 +14,32 @@ from torch import Tensor
 
 import fq
 from fq import _core
+from fq.torch import _memory, _references
 from fq.torch._arguments import nearest_level
 
-try:
-    from ml_dtypes import bfloat16
-except ImportError:
-    bfloat16 = None
 
-
-def fixed(x, scale, zero_point, qmin, qmax, reciprocal, enabled=None):
+def fixed(x, scale, zero_point, qmin, qmax, reciprocal, enabled=None, inplace=False):
     """Fake quantization with a gradient for x alone.
 
     enabled : Tensor of one element, or None
         Where it is 0, y is a copy of x and the gradient passes everywhere.
+    inplace : bool
+        Whether x may be overwritten where the graph allows it.
     """
-    grid = (scale, zero_point, qmin, qmax, reciprocal, memory_order(x), enabled)
+    order = _memory.memory_order(x)
+    grid = (scale, zero_point, qmin, qmax, reciprocal, order, enabled)
     at_once = runs_at_once(x)
-    if x.requires_grad and torch.is_grad_enabled():
-        return _Packed.apply(x, *grid) if at_once else forward_packed(x, *grid)[0]
-    return (_fake_quantize if at_once else fake_quantize)(x, *grid)
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        return (_fake_quantize if at_once else fake_quantize)(x, *grid)
+    if at_once:
+        return _Packed.apply(x, *grid, inplace and _memory.may_be_overwritten(x, order))
+    return forward_packed(x, *grid)[0]
 
 
 def learnable(x, scale, zero_point, qmin, qmax, reciprocal):
     """Fake quantization with gradients for scale, and for zero_point where it is real."""
     run = _Learnable.apply if runs_at_once(x, scale, zero_point) else fake_quantize_learnable
-    return run(x, scale, zero_point, qmin, qmax, reciprocal, memory_order(x))
+    return run(x, scale, zero_point, qmin, qmax, reciprocal, _memory.memory_order(x))
 
 
 def runs_at_once(*tensors):
@@ -54,11 +53,6 @@ def runs_at_once(*tensors):
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         for tensor in tensors
     )
-
-
-def memory_order(x):
-    """x's axes, the one with the largest stride first."""
-    return list(range(x.dim())) if x.is_contiguous() else list(x.dim_order())
 
 
 def operator(name):
@@ -76,11 +70,11 @@ def _fake_quantize(
     order: Sequence[int],
     enabled: Tensor | None = None,
 ) -> Tensor:
-    x = dense(x, order)
-    y = _new_output(x, order)
+    x = _memory.dense(x, order)
+    y = _memory.new_output(x, order)
     if _is_off(enabled):
         return y.copy_(x)
-    a, out, s, z = rows(order, (x, y), scale, zero_point)
+    a, out, s, z = _memory.rows(order, (x, y), scale, zero_point)
     _core._into_new(_arithmetic(reciprocal).fake_quantize, out, a, s, z, qmin, qmax)
     return y
 
@@ -90,7 +84,7 @@ fake_quantize = operator("fake_quantize")(_fake_quantize)
 
 @fake_quantize.register_fake
 def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
-    return torch.empty_like(dense(x, order))
+    return torch.empty_like(_memory.dense(x, order))
 
 
 def _forward_packed(
@@ -103,15 +97,21 @@ def _forward_packed(
     order: Sequence[int],
     enabled: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    x = dense(x, order)
-    y = _new_output(x, order)
-    bits = torch.empty(_bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
-    a, out, s, z = rows(order, (x, y), scale, zero_point)
+    x = _memory.dense(x, order)
+    y = _memory.new_output(x, order)
+    return y, _pack_into(y, x, scale, zero_point, qmin, qmax, reciprocal, order, enabled)
+
+
+def _pack_into(y, x, scale, zero_point, qmin, qmax, reciprocal, order, enabled):
+    """Write y, which is new or x itself; the packed bits."""
+    bits = torch.empty(_memory.bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
+    a, out, s, z = _memory.rows(order, (x, y), scale, zero_point)
     if _is_off(enabled):
         bits.numpy()[...] = np.packbits(np.ones(a.shape[-1], bool), bitorder="little")
-        return y.copy_(x), bits
-    _core._into_new(_arithmetic(reciprocal).forward_packed, (out, bits.numpy()), a, s, z, qmin, qmax)
-    return y, bits
+        y.copy_(x)
+    else:
+        _core._into_new(_arithmetic(reciprocal).forward_packed, (out, bits.numpy()), a, s, z, qmin, qmax)
+    return bits
 
 
 forward_packed = operator("forward_packed")(_forward_packed)
@@ -119,29 +119,32 @@ forward_packed = operator("forward_packed")(_forward_packed)
 
 @forward_packed.register_fake
 def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
-    bits = x.new_empty(_bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
-    return torch.empty_like(dense(x, order)), bits
+    bits = x.new_empty(_memory.bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
+    return torch.empty_like(_memory.dense(x, order)), bits
 
 
 def _keep_bits(ctx, inputs, output):
     x, scale, zero_point, _, _, _, order, _ = inputs
     ctx.save_for_backward(output[1])
-    ctx.order, ctx.row = order, _layout(x, scale, zero_point, order)[0][-1]
+    ctx.order, ctx.row = order, _memory.layout(x, scale, zero_point, order)[0][-1]
 
 
-def _pass_where_kept(ctx, dy, _=None, at_once=False):
-    run = _backward_packed if at_once else backward_packed
-    return run(dy, ctx.saved_tensors[0], ctx.order, ctx.row), *[None] * 7
+def _pass_where_kept(ctx, dy, _=None):
+    return backward_packed(dy, ctx.saved_tensors[0], ctx.order, ctx.row), *[None] * 7
 
 
 forward_packed.register_autograd(_pass_where_kept, setup_context=_keep_bits)
 
 
 def _backward_packed(dy: Tensor, bits: Tensor, order: Sequence[int], row: int) -> Tensor:
-    dy = dense(dy, order)
-    dx = _new_output(dy, order)
+    dy = _memory.dense(dy, order)
+    return _mask_into(_memory.new_output(dy, order), dy, bits, order, row)
+
+
+def _mask_into(dx, dy, bits, order, row):
+    """Write and return dx, which is new or dy itself."""
     count = dy.numel() // max(row, 1)
-    a, out = (in_memory_order(tensor, order).reshape(count, row) for tensor in (dy, dx))
+    a, out = (_memory.in_memory_order(tensor, order).reshape(count, row) for tensor in (dy, dx))
     _core._into_new(fq.backward_packed, out, a, bits.numpy().reshape(count, (row + 7) // 8))
     return dx
 
@@ -151,7 +154,7 @@ backward_packed = operator("backward_packed")(_backward_packed)
 
 @backward_packed.register_fake
 def _(dy, bits, order, row):
-    return torch.empty_like(dense(dy, order))
+    return torch.empty_like(_memory.dense(dy, order))
 
 
 def _keep_same_bits(ctx, inputs, output):
@@ -167,25 +170,34 @@ backward_packed.register_autograd(_pass_again, setup_context=_keep_same_bits)
 
 
 class _Packed(torch.autograd.Function):
-    """y of `forward_packed`."""
+    """y of `forward_packed`, over x if wanted; and dx over dy where nothing else holds it."""
 
     @staticmethod
-    def forward(ctx, x, *grid):
-        output = _forward_packed(x, *grid)
-        _keep_bits(ctx, (x, *grid), output)
-        return output[0]
+    def forward(ctx, x, *grid_and_place):
+        *grid, over_x = grid_and_place
+        if over_x:
+            ctx.mark_dirty(x)
+            y, bits = x, _pack_into(x, x, *grid)
+        else:
+            y, bits = _forward_packed(x, *grid)
+        _keep_bits(ctx, (x, *grid), (y, bits))
+        return y
 
     @staticmethod
     def backward(ctx, dy):
-        return _pass_where_kept(ctx, dy, at_once=not torch.is_grad_enabled() and runs_at_once(dy))
+        if torch.is_grad_enabled() or not runs_at_once(dy):
+            return *_pass_where_kept(ctx, dy), None
+        found = _references.references(dy)
+        dy, dx = _memory.over_or_beside(dy, ctx.order, found)
+        return _mask_into(dx, dy, ctx.saved_tensors[0], ctx.order, ctx.row), *[None] * 8
 
 
 def _fake_quantize_learnable(
     x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, reciprocal: bool, order: Sequence[int]
 ) -> Tensor:
-    x = dense(x, order)
-    y = _new_output(x, order)
-    a, out, s, z = rows(order, (x, y), scale, nearest_level(zero_point, qmin, qmax))
+    x = _memory.dense(x, order)
+    y = _memory.new_output(x, order)
+    a, out, s, z = _memory.rows(order, (x, y), scale, nearest_level(zero_point, qmin, qmax))
     _core._into_new(_arithmetic(reciprocal).fake_quantize, out, a, s, z, qmin, qmax)
     return y
 
@@ -195,7 +207,7 @@ fake_quantize_learnable = operator("fake_quantize_learnable")(_fake_quantize_lea
 
 @fake_quantize_learnable.register_fake
 def _(x, scale, zero_point, qmin, qmax, reciprocal, order):
-    return torch.empty_like(dense(x, order))
+    return torch.empty_like(_memory.dense(x, order))
 
 
 def _backward_learnable(
@@ -208,11 +220,15 @@ def _backward_learnable(
     reciprocal: bool,
     order: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dy, x = dense(dy, order), dense(x, order)
-    dx = _new_output(x, order)
-    d, a, out, s, z = rows(order, (dy, x, dx), scale, nearest_level(zero_point, qmin, qmax))
+    dy, x = _memory.dense(dy, order), _memory.dense(x, order)
+    return _learn_into(_memory.new_output(x, order), dy, x, scale, zero_point, qmin, qmax, reciprocal, order)
+
+
+def _learn_into(dx, dy, x, scale, zero_point, qmin, qmax, reciprocal, order):
+    """Write dx, which is new or dy itself; the three gradients."""
+    d, a, out, s, z = _memory.rows(order, (dy, x, dx), scale, nearest_level(zero_point, qmin, qmax))
     _, dscale, dzero_point = _arithmetic(reciprocal).backward_learnable(d, a, s, z, qmin, qmax, out=(out, None, None))
-    return dx, _sums_like(dscale, scale, x, order), _sums_like(dzero_point, zero_point, x, order)
+    return dx, _memory.sums_like(dscale, scale, x, order), _memory.sums_like(dzero_point, zero_point, x, order)
 
 
 backward_learnable = operator("backward_learnable")(_backward_learnable)
@@ -221,7 +237,7 @@ backward_learnable = operator("backward_learnable")(_backward_learnable)
 @backward_learnable.register_fake
 def _(dy, x, scale, zero_point, qmin, qmax, reciprocal, order):
     sums = (torch.empty(one.shape, dtype=scale.dtype, device=x.device) for one in (scale, zero_point))
-    return torch.empty_like(dense(x, order)), *sums
+    return torch.empty_like(_memory.dense(x, order)), *sums
 
 
 def _keep_x(ctx, inputs, output):
@@ -229,10 +245,12 @@ def _keep_x(ctx, inputs, output):
     ctx.save_for_backward(x, scale, zero_point)
 
 
-def _gradients(ctx, dy, at_once=False):
+def _gradients(ctx, dy):
     x, scale, zero_point = ctx.saved_tensors
-    run = _backward_learnable if at_once else backward_learnable
-    dx, dscale, dzero_point = run(dy, x, scale, zero_point, *ctx.grid)
+    return _wanted(zero_point, *backward_learnable(dy, x, scale, zero_point, *ctx.grid))
+
+
+def _wanted(zero_point, dx, dscale, dzero_point):
     return dx, dscale, dzero_point if zero_point.is_floating_point() else None, *[None] * 4
 
 
@@ -240,7 +258,7 @@ fake_quantize_learnable.register_autograd(_gradients, setup_context=_keep_x)
 
 
 class _Learnable(torch.autograd.Function):
-    """`fake_quantize_learnable`; its gradients have none of their own, there as here."""
+    """`fake_quantize_learnable`, with dx over dy as in `_Packed`; there as here its gradients have no gradient."""
 
     @staticmethod
     def forward(ctx, *inputs):
@@ -249,9 +267,14 @@ class _Learnable(torch.autograd.Function):
         return output
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
-        return _gradients(ctx, dy, at_once=runs_at_once(dy))
+        if torch.is_grad_enabled() or not runs_at_once(dy):
+            return _gradients(ctx, dy)
+        found = _references.references(dy)
+        x, scale, zero_point = ctx.saved_tensors
+        order = ctx.grid[-1]
+        dy, dx = _memory.over_or_beside(dy, order, found)
+        return _wanted(zero_point, *_learn_into(dx, dy, _memory.dense(x, order), scale, zero_point, *ctx.grid))
 
 
 def _arithmetic(reciprocal):
@@ -260,78 +283,3 @@ def _arithmetic(reciprocal):
 
 def _is_off(enabled):
     return enabled is not None and not enabled.item()
-
-
-def dense(x, order):
-    """x itself where it lies in memory in this order without gaps, else a copy that does."""
-    permuted = x.permute(order)
-    return x if permuted.is_contiguous() else permuted.contiguous().permute(_inverse(order))
-
-
-def _new_output(x, order):
-    """An output like x, which is dense, on large pages: new memory costs more than the computation."""
-    dx = torch.empty_like(x)
-    _core._use_large_pages(in_memory_order(dx, order).reshape(-1).view(np.uint8))
-    return dx
-
-
-def _inverse(order):
-    return sorted(range(len(order)), key=order.__getitem__)
-
-
-def _layout(x, scale, zero_point, order):
-    """Lengths of the axes of x in memory order, one for neighbours that the parameters vary along alike, and how each
-    parameter is shaped beside them."""
-    if scale.numel() == zero_point.numel() == 1:
-        return [x.numel()], [1], [1]
-    sizes = [(1,) * (x.dim() - one.dim()) + tuple(one.shape) for one in (scale, zero_point)]
-    axes = []
-    for axis in order:
-        length, varies = x.shape[axis], [bool(size[axis] != 1) for size in sizes]
-        if length == 1:
-            continue
-        if axes and axes[-1][1] == varies:
-            length *= axes.pop()[0]
-        axes.append((length, varies))
-    lengths = [length for length, _ in axes]
-    return lengths, *([length if varies[which] else 1 for length, varies in axes] for which in range(2))
-
-
-def _bits_shape(x, scale, zero_point, order):
-    *leading, row = _layout(x, scale, zero_point, order)[0]
-    return (*leading, (row + 7) // 8)
-
-
-def rows(order, tensors, *parameters):
-    """Views of dense tensors, and their parameters, as NumPy arrays in rows."""
-    x = tensors[0]
-    lengths, *shapes = _layout(x, *parameters, order)
-    arrays = [in_memory_order(tensor, order).reshape(lengths) for tensor in tensors]
-    for parameter, shape in zip(parameters, shapes, strict=True):
-        array = in_memory_order(_beside(parameter, x), order)
-        if array.dtype.kind in "iu":
-            array = array.astype(np.int64, copy=False)  # as fq computes with them: nothing is left for NumPy to cast
-        arrays.append(array.reshape(() if array.size == 1 else shape))
-    return arrays
-
-
-def _beside(parameter, x):
-    """A parameter with as many axes as x has."""
-    return parameter.reshape((1,) * (x.dim() - parameter.dim()) + tuple(parameter.shape))
-
-
-def in_memory_order(tensor, order):
-    """The tensor's own memory as an array whose axes are in this order."""
-    tensor = tensor.detach().permute(order)
-    if tensor.dtype != torch.bfloat16:
-        return tensor.numpy()
-    if bfloat16 is None:
-        raise ImportError("a bfloat16 tensor needs ml_dtypes: pip install ml_dtypes, or fq[torch]")
-    return tensor.view(torch.int16).numpy().view(bfloat16)
-
-
-def _sums_like(sums, parameter, x, order):
-    """Sums over rows as a tensor like the parameter that they are for."""
-    shape = [_beside(parameter, x).shape[axis] for axis in order]
-    tensor = torch.from_numpy(np.asarray(sums)).reshape(shape).permute(_inverse(order))
-    return tensor.reshape(parameter.shape).contiguous()
