@@ -80,4 +80,21 @@ static inline void fq_join_bits(char *stream, const char *from, size_t rows, siz
     }
 }
 
+/* Whether all n bits of each row are set, in `size` bytes of rows that follow each other. */
+static inline int fq_all_set(const unsigned char *bits, size_t size, size_t n)
+{
+    const unsigned char all = 0xFF, last = (unsigned char)~(all << n % 8);
+    const size_t row = n % 8 ? (n + 7) / 8 : size, whole = n % 8 ? n / 8 : size;
+    for (size_t from = 0; from < size; from += row) {
+        const unsigned char *at = bits + from;
+        if (whole > 0 && (at[0] != all || memcmp(at, at + 1, whole - 1) != 0)) {
+            return 0;
+        }
+        if (whole < row && at[whole] != last) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 #endif

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "bitrows.h"
 #include "cache.h"
 #include "dispatch.h"
 #include "gradients.h"
@@ -132,6 +133,22 @@ static PyObject *use_large_pages(PyObject *Py_UNUSED(module), PyObject *memory)
     Py_RETURN_NONE;
 }
 
+static PyObject *all_set(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer view;
+    Py_ssize_t n;
+    if (!PyArg_ParseTuple(args, "y*n", &view, &n)) {
+        return NULL;
+    }
+    const int rows_are_whole = n > 0 ? view.len % ((n + 7) / 8) == 0 : n == 0 && view.len == 0;
+    const int is_so = rows_are_whole && fq_all_set(view.buf, (size_t)view.len, (size_t)n);
+    PyBuffer_Release(&view);
+    if (!rows_are_whole) {
+        return PyErr_Format(PyExc_ValueError, "bits are not whole rows of %zd", n);
+    }
+    return PyBool_FromLong(is_so);
+}
+
 /* {name: capsule}, as jax.ffi.register_ffi_target takes them. */
 static PyObject *xla_handlers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -165,6 +182,7 @@ static PyMethodDef methods[] = {
      "_learnable_plain(reciprocal, dy, x, scale, zero_point, qmin, qmax, out): the results of a plain call, or None."},
     {"_use_large_pages", use_large_pages, METH_O,
      "_use_large_pages(memory): ask for large pages under what is written first, where that pays."},
+    {"_all_set", all_set, METH_VARARGS, "_all_set(bits, n): whether all bits of each row of n elements are set."},
     {"xla_handlers", xla_handlers, METH_NOARGS,
      "xla_handlers(): XLA's handlers by name, none in a build without XLA's header."},
     {"_into_new", (PyCFunction)(void *)fq_into_new, METH_FASTCALL,

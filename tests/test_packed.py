@@ -99,6 +99,29 @@ def test_bits_of_the_wrong_length_are_refused(n):
             fq.forward_packed(dy, *GRID, out=(None, np.zeros((2, wrong), np.uint8)))
 
 
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 16, 63, 64, 65, 200])
+@pytest.mark.parametrize("rows", [0, 1, 2, 5])
+def test_whether_all_bits_are_set_is_seen_at_every_place(rows, n):
+    mask = np.ones((rows, n), bool)
+    assert _core._all_set(np.packbits(mask, axis=-1, bitorder="little"), n)
+    for row in range(rows):
+        for at in range(n):
+            mask[row, at] = False
+            assert not _core._all_set(np.packbits(mask, axis=-1, bitorder="little"), n)
+            mask[row, at] = True
+
+
+def test_bits_that_are_not_rows_are_refused():
+    assert _core._all_set(b"", 0)
+    for bits, n in ((b"\xff", 0), (b"\xff", -1), (b"\xff", 9), (b"\xff" * 3, 16)):
+        with pytest.raises(ValueError, match=f"bits are not whole rows of {n}"):
+            _core._all_set(bits, n)
+    with pytest.raises(TypeError):
+        _core._all_set(1, 8)
+    with pytest.raises((BufferError, ValueError)):
+        _core._all_set(np.zeros(4, np.uint8)[::2], 16)
+
+
 def test_other_bad_arguments_are_refused():
     bits = np.zeros(13, np.uint8)
     for functions in (fq, fq.reciprocal, fq.reference):

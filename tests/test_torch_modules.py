@@ -100,15 +100,17 @@ def test_state_goes_from_one_to_the_other_and_back(name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_it_keeps_bits_alone(name):
+@pytest.mark.parametrize(("settings", "amount"), [(SETTINGS["default"], 8 * 9 * 2), (PER_CHANNEL, 8 * 18)])
+def test_it_keeps_bits_alone_and_nothing_where_all_is_inside(name, settings, amount):
+    module = getattr(ours, name)(**settings)
+    x = torch.randn(8, 16, 3, 3).clamp(max=1).requires_grad_()
     kept = []
-    for settings, amount in ((SETTINGS["default"], 8 * 9 * 2), (PER_CHANNEL, 8 * 18)):
-        module = getattr(ours, name)(**settings)
-        x = torch.randn(8, 16, 3, 3, requires_grad=True)
+    for given, expected in ((x, []), (3 * x, [(torch.uint8, amount)])):
         kept.clear()
         with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-            module(x)
-        assert [(t.dtype, t.numel()) for t in kept] == [(torch.uint8, amount)]
+            y = module(given.detach().requires_grad_())
+        assert [(t.dtype, t.numel()) for t in kept] == expected
+        assert y.requires_grad
 
 
 @pytest.mark.parametrize("name", CLASSES)

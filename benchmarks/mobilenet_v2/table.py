@@ -20,9 +20,10 @@ def markdown(result):
     shape = f"batch {settings['batch']}, {settings['size']} x {settings['size']} pixels"
     lines = ["# A training step of MobileNetV2", ""]
     lines += [
-        f"3.5 M parameters, {shape}, {settings['threads']} threads: `python -m benchmarks.mobilenet_v2`. Saved for the",
-        "backward: the storages of all saved tensors. Peak: resident memory of a process that does nothing else, median",
-        f"of {settings['processes']}. Time: median of {settings['rounds']} steps, the ways taking turns. {SOURCE}",
+        f"3.5 M parameters, {shape}, {settings['threads']} threads: `python -m benchmarks.mobilenet_v2`.",
+        "Saved for the backward: the storages of all saved tensors. Peak: resident memory of a process that does",
+        f"nothing else, median of {settings['processes']}. Time: median of {settings['rounds']} steps, in turns.",
+        SOURCE,
         "",
     ]
     lines += [f"- {described['processor']}, {described['cores']} cores, {described['system']}"]

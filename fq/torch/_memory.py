@@ -53,25 +53,27 @@ def may_be_overwritten(x, order):
 
 def rows(order, tensors, *parameters):
     """Views of dense tensors, and their parameters, as NumPy arrays in rows."""
-    x = tensors[0]
-    lengths, *shapes = layout(x, *parameters, order)
+    lengths, *shapes = layout(tensors[0], *parameters, order)
     arrays = [in_memory_order(tensor, order).reshape(lengths) for tensor in tensors]
     for parameter, shape in zip(parameters, shapes, strict=True):
-        array = in_memory_order(beside(parameter, x), order)
+        if parameter.numel() == 1:
+            array = parameter.detach().numpy().reshape(())
+        else:
+            array = in_memory_order(beside(parameter, tensors[0]), order).reshape(shape)
         if array.dtype.kind in "iu":
             array = array.astype(np.int64, copy=False)  # as fq computes with them: nothing is left for NumPy to cast
-        arrays.append(array.reshape(() if array.size == 1 else shape))
+        arrays.append(array)
     return arrays
 
 
 def in_memory_order(tensor, order):
     """The tensor's own memory as an array whose axes are in this order."""
-    tensor = tensor.detach().permute(order)
+    tensor = tensor.detach()
     if tensor.dtype != torch.bfloat16:
-        return tensor.numpy()
+        return tensor.numpy().transpose(order)
     if bfloat16 is None:
         raise ImportError("a bfloat16 tensor needs ml_dtypes: pip install ml_dtypes, or fq[torch]")
-    return tensor.view(torch.int16).numpy().view(bfloat16)
+    return tensor.view(torch.int16).numpy().view(bfloat16).transpose(order)
 
 
 def bits_shape(x, scale, zero_point, order):

@@ -123,10 +123,12 @@ def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
     return torch.empty_like(_memory.dense(x, order)), bits
 
 
-def _keep_bits(ctx, inputs, output):
-    x, scale, zero_point, _, _, _, order, _ = inputs
-    ctx.save_for_backward(output[1])
-    ctx.order, ctx.row = order, _memory.layout(x, scale, zero_point, order)[0][-1]
+def _keep_bits(ctx, inputs, output, at_once=False):
+    """For the backward; nothing where everything was inside the range, if that is to be seen now."""
+    x, scale, zero_point, _, _, _, ctx.order, _ = inputs
+    ctx.row = _memory.layout(x, scale, zero_point, ctx.order)[0][-1]
+    if not (at_once and _core._all_set(output[1].numpy(), ctx.row)):
+        ctx.save_for_backward(output[1])
 
 
 def _pass_where_kept(ctx, dy, _=None):
@@ -170,7 +172,7 @@ backward_packed.register_autograd(_pass_again, setup_context=_keep_same_bits)
 
 
 class _Packed(torch.autograd.Function):
-    """y of `forward_packed`, over x if wanted; and dx over dy where nothing else holds it."""
+    """y of `forward_packed`, over x if wanted. dx is dy where all was inside, else over it if nothing else holds it."""
 
     @staticmethod
     def forward(ctx, x, *grid_and_place):
@@ -180,11 +182,13 @@ class _Packed(torch.autograd.Function):
             y, bits = x, _pack_into(x, x, *grid)
         else:
             y, bits = _forward_packed(x, *grid)
-        _keep_bits(ctx, (x, *grid), (y, bits))
+        _keep_bits(ctx, (x, *grid), (y, bits), at_once=True)
         return y
 
     @staticmethod
     def backward(ctx, dy):
+        if not ctx.saved_tensors:
+            return dy, *[None] * 8
         if torch.is_grad_enabled() or not runs_at_once(dy):
             return *_pass_where_kept(ctx, dy), None
         found = _references.references(dy)
