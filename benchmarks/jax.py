@@ -1,8 +1,10 @@
 """fq.jax beside the usual formula with a saved boolean mask, both under jax.jit: `python -m benchmarks.jax`.
 
 Each number of threads is a process of its own, bound to so many cores, since XLA's threads cannot be set within one.
-And each again with memory kept: told, by glibc's switches, not to give freed memory back to the system. Otherwise it is
-the allocator's luck whether the pages of a result are new, which costs more than the computation.
+And each by what the allocator does with freed memory, as new pages cost more than the computation. As it is, glibc
+gives back to the system what exceeds twice the largest array that was freed, so that two results of 4 MiB and their
+bits may be new each time; in a program that has freed a larger array, they are not. Kept: by glibc's switches, nothing
+is given back.
 """
 
 import argparse
@@ -21,7 +23,12 @@ from benchmarks.__main__ import Parser, positive, size
 
 SCALE, QMIN, QMAX = 0.05, -128, 127
 PARTS = "forward", "backward", "forward, then backward", "both in one jit"
-MEMORY = {"as it is": {}, "kept": {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**33)}}
+LARGER = "after a larger array"
+MEMORY = {
+    "as it is": {},
+    LARGER: {},
+    "kept": {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**33)},
+}
 PAUSE = 0.003  # lets thread pools fall asleep before the next candidate
 
 
@@ -79,6 +86,11 @@ def finished(call):
     return jax.block_until_ready(call())
 
 
+def free_a_larger_array():
+    """One of 16 MiB, which glibc takes from the system and gives back."""
+    np.empty(2**24, np.uint8).fill(0)
+
+
 def cell(elements, rounds):
     """Rows of both implementations on one array of so many elements."""
     import jax
@@ -120,13 +132,13 @@ def parser():
     add("--threads", nargs="+", type=positive, metavar="N", help="default: 1, and all")
     add("--rounds", type=positive, metavar="N", help="samples of each candidate (default: by size)")
     add("--out", type=Path, metavar="DIR", help="write jax.md and jax.json here")
-    add("--cells", action="store_true", help=argparse.SUPPRESS)  # what each process measures
+    add("--cells", choices=MEMORY, help=argparse.SUPPRESS)  # what each process measures
     return options
 
 
 def measured(threads, memory, sizes, rounds):
     """The rows of one process."""
-    arguments = ["--cells", "--threads", threads, "--sizes", *sizes, *(["--rounds", rounds] if rounds else [])]
+    arguments = ["--cells", memory, "--threads", threads, "--sizes", *sizes, *(["--rounds", rounds] if rounds else [])]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.jax", *map(str, arguments)],
         env={**os.environ, "FQ_NUM_THREADS": str(threads), **MEMORY[memory]},
@@ -165,6 +177,8 @@ def main(arguments=None):
     counts = chosen.threads or sorted({1, os.cpu_count() or 1})
     if chosen.cells:
         bind(counts[0])
+        if chosen.cells == LARGER:
+            free_a_larger_array()
         json.dump([row for n in chosen.sizes for row in cell(n, chosen.rounds or 15)], sys.stdout)
         return 0
     load = ", ".join(f"{each:.2f}" for each in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"

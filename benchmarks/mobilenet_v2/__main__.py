@@ -33,8 +33,8 @@ def parser():
     add("--batch", type=positive, metavar="N", default=32, help="images of a step (default: 32)")
     add("--size", type=positive, metavar="N", default=224, help="pixels of a side (default: 224)")
     add("--steps", type=positive, metavar="N", default=5, help="steps before the loss is read (default: 5)")
-    add("--processes", type=positive, metavar="N", default=3, help="of each way, for its peak memory (default: 3)")
-    add("--rounds", type=positive, metavar="N", default=15, help="steps of each way that are timed (default: 15)")
+    add("--processes", type=positive, metavar="N", default=5, help="of each way, for its peak memory (default: 5)")
+    add("--rounds", type=positive, metavar="N", default=31, help="steps of each way that are timed (default: 31)")
     add("--threads", type=positive, metavar="N", default=os.cpu_count() or 1, help="default: all")
     add("--out", type=Path, metavar="DIR", help="write mobilenet_v2.md, .json and .png here")
     add("--alone", choices=WAYS, help=argparse.SUPPRESS)  # what each process measures
@@ -63,7 +63,9 @@ def measured(chosen):
     found = [{"way": way, **of_a_process(way, chosen)} for way in processes]
     rows = found[: len(WAYS)]
     for row in rows:
-        row["peak_bytes"] = median(one["peak_bytes"] for one in found if one["way"] == row["way"])
+        row["peaks_bytes"] = [one["peak_bytes"] for one in found if one["way"] == row["way"]]
+    for row in rows:
+        row["peak_bytes"] = median(row["peaks_bytes"])
     trainers = [Trainer(way, chosen.batch, chosen.size) for way in WAYS]
     for row, trainer in zip(rows, trainers, strict=True):
         row["saved_bytes"] = trainer.saved_bytes()

@@ -1,4 +1,4 @@
-"""Fake quantization for PyTorch, which keeps nothing but the packed mask between forward and backward.
+"""Fake quantization for PyTorch, which keeps at most the packed mask between forward and backward.
 
 ::
 
@@ -30,7 +30,8 @@ __all__ = [
 def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, inplace=False):
     """Round x to the grid of quantized levels and back, with the straight-through gradient.
 
-    Between forward and backward only the packed mask is kept: a bit an element, and nothing of x.
+    Between forward and backward only the packed mask is kept: a bit an element, and nothing of x. Where all of x was
+    inside the range, the gradient passes as it is, and nothing is kept (but in compiled code).
 
     Parameters
     ----------
