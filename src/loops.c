@@ -386,27 +386,61 @@ static fq_status run_key_by_key(const fq_call *call, const job *j, const fq_shap
     return FQ_OK;
 }
 
+static fq_status run_all_keys(const fq_call *call, job *j, const fq_shape *shape, const fq_given *given, fq_values *bad)
+{
+    if (given == NULL || same_in_keys(given, shape->keys)) {
+        return run(call, j, shape->repeats * shape->keys * shape->rows, given, bad);
+    }
+    if (same_along_row(given, shape->n) && shape->rows * shape->n < LONG_KEY) {
+        return run_by_keys(call, j, shape, *given, bad);
+    }
+    return run_key_by_key(call, j, shape, given, bad);
+}
+
+/* Refuses the parameters of one key where they are wrong. */
+static fq_status check_key(const fq_call *call, size_t n, const fq_given *given, fq_values *bad)
+{
+    fq_params params;
+    fq_way way;
+    fq_room room;
+    if (same_along_row(given, n)) {
+        return fq_params_of_all(&params, &way, given, arithmetic_of(call), bad);
+    }
+    fq_status status = FQ_OK;
+    room.filled = 0;
+    for (size_t i = 0; i < n && status == FQ_OK; i += FQ_CHUNK) {
+        status = fq_params_of_each(&params, &room, given, i, chunk_at(i, n), arithmetic_of(call), bad);
+    }
+    return status;
+}
+
+/* Refuses at once what would be refused after some rows, where those would be lost. */
+static fq_status check_before(const fq_call *call, const job *j, const fq_shape *shape, fq_given given, fq_values *bad)
+{
+    const int is_checked_anyway = shape->keys == 1 && same_along_row(&given, shape->n);
+    fq_status status = FQ_OK;
+    if (is_in_place(j) && !is_checked_anyway) {
+        for (size_t key = 0; key < shape->keys && status == FQ_OK; key++, step_keys(&given, 1)) {
+            status = check_key(call, shape->n, &given, bad);
+        }
+    }
+    return status;
+}
+
 fq_status fq_rows(const fq_call *call, const fq_arrays *arrays, const fq_shape *shape, const fq_given *given,
                   fq_values *bad)
 {
-    const size_t rows = shape->repeats * shape->keys * shape->rows;
     const op_shape *of_op = &shapes[call->op];
-    if (rows == 0 || shape->n == 0) {
+    if (shape->repeats * shape->keys * shape->rows == 0 || shape->n == 0) {
         return FQ_OK;
     }
     job j = {.shape = of_op, .type = call->type, .arrays = arrays, .n = shape->n};
     j.contiguous = all_contiguous(arrays, of_op, call->type, shape->n);
     j.bits = short_rows_of_bits(&j);
     const fq_fpflags flags = fq_fpflags_save();
-    fq_status status;
-    if (given == NULL || same_in_keys(given, shape->keys)) {
-        status = run(call, &j, rows, given, bad);
-    }
-    else if (same_along_row(given, shape->n) && shape->rows * shape->n < LONG_KEY) {
-        status = run_by_keys(call, &j, shape, *given, bad);
-    }
-    else {
-        status = run_key_by_key(call, &j, shape, given, bad);
+    fq_status status = given == NULL ? FQ_OK : check_before(call, &j, shape, *given, bad);
+    if (status == FQ_OK) {
+        status = run_all_keys(call, &j, shape, given, bad);
     }
     fq_fpflags_restore(flags);
     return status;

@@ -31,7 +31,7 @@ typedef struct {
 fq_arrays fq_without_gaps(const fq_call *call, char *const *data, size_t n);
 
 /* given is NULL for an operation without parameters. On an error *bad holds the values refused, and what comes from
- * them on is not written. */
+ * them on is not written; nothing is where an output takes the place of an input. */
 fq_status fq_rows(const fq_call *call, const fq_arrays *arrays, const fq_shape *shape, const fq_given *given,
                   fq_values *bad);
 

@@ -198,6 +198,19 @@ def test_nothing_is_written_for_an_empty_array(shape):
     assert (bytes_ == 42).all()
 
 
+@pytest.mark.parametrize("shape", [(300, 1), (300, 5), (1, 2000), (2000,), (3, 1), (2, 3, 1)])
+@pytest.mark.parametrize("name", ["fake_quantize", "forward", "forward_packed", "backward_recompute"])
+def test_what_is_refused_in_place_is_whole(name, shape):
+    x = np.full((*shape[:-1], max(shape[-1], 5)), 0.9, np.float32)
+    scale = np.full(shape, 0.25, np.float32)
+    scale.flat[-1] = -1
+    inputs = (x, x) if name == "backward_recompute" else (x,)
+    out = (x,) if name in ("fake_quantize", "backward_recompute") else (x, None)
+    with pytest.raises(ValueError, match="scale must be positive and finite in float32, got -1"):
+        getattr(fq, name)(*inputs, scale, 0, -8, 7, out=out)
+    assert (x == np.float32(0.9)).all()
+
+
 def test_calls_keep_no_reference_and_lose_none():
     y, mask = np.empty_like(X), np.empty(X.shape, bool)
     scale = np.full((3, 1), 0.25, np.float32)

@@ -281,6 +281,15 @@ def test_leaves_and_what_needs_no_gradient_stay_as_they_are():
     assert torch.equal(h, leaf())
 
 
+def test_a_scale_that_is_refused_in_place_leaves_x_whole():
+    h = torch.randn(300, 4, requires_grad=True) * 1
+    before, scale = h.detach().clone(), torch.full((300, 1), 0.25)
+    scale[-1] = -1
+    with pytest.raises(ValueError, match="scale must be positive"):
+        fq.torch.fake_quantize(h, scale, *GRID[1:], inplace=True)
+    assert torch.equal(h, before)
+
+
 def test_a_second_gradient_in_place_is_that_beside():
     def second(inplace):
         x, dy = leaf(), DY.clone().requires_grad_()

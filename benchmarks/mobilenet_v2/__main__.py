@@ -64,15 +64,14 @@ def measured(chosen):
     rows = found[: len(WAYS)]
     for row in rows:
         row["peaks_bytes"] = [one["peak_bytes"] for one in found if one["way"] == row["way"]]
-    for row in rows:
         row["peak_bytes"] = median(row["peaks_bytes"])
     trainers = [Trainer(way, chosen.batch, chosen.size) for way in WAYS]
-    for row, trainer in zip(rows, trainers, strict=True):
-        row["saved_bytes"] = trainer.saved_bytes()
     candidates = [timing.Candidate(row["way"], trainer.step) for row, trainer in zip(rows, trainers, strict=True)]
     for row, seconds in zip(rows, timing.interleave(candidates, chosen.rounds, 1), strict=True):
         row["seconds"] = seconds
         row["median_seconds"] = median(seconds)
+    for row, trainer in zip(rows, trainers, strict=True):
+        row["saved_bytes"] = trainer.saved_bytes()  # of a step like any other: in the first, all is inside the ranges
     return rows
 
 

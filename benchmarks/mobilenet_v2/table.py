@@ -67,7 +67,7 @@ def picture(rows):
         axes.bar_label(bars, [f"{value:+.1f}%" for value in added], padding=3)
         axes.set_title(title, fontsize="medium")
         axes.set_xlabel("added, %")
-        axes.margins(x=0.25)
+        axes.margins(x=0.35)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     axes.invert_yaxis()

@@ -47,9 +47,9 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, inplace
     reciprocal : bool
         Whether to compute x * (1 / scale), as PyTorch's own functions do, in place of x / scale.
     inplace : bool
-        Whether y may be written over x, which is then y, as `torch.nn.ReLU6` does: x must not be used again. It is done
-        where x is a result of an operation with a gradient, contiguous or channels-last say, no view and without one,
-        which no operation has saved for its backward. Everywhere else, and in compiled code, x stays as it is.
+        Whether y may be written over x, which is then returned, as by `torch.nn.ReLU6`: do not use x afterwards. x is
+        left as it is where it is a leaf, needs no gradient, has gaps, has a view, or was saved by an operation for its
+        backward; and in compiled code.
 
     Returns
     -------

@@ -46,7 +46,8 @@ class FakeQuantize(_Packed, quantization.FakeQuantize):
         (``torch.per_channel_affine_float_qparams``) is served by PyTorch's own kernels.
     inplace : bool
         Whether x may be overwritten where the graph allows it, as for `fake_quantize`. With ``prepare_qat`` nothing but
-        this module sees x. Weights and the network's input are never overwritten.
+        this module sees what it quantizes, except for the network's input: that is overwritten if it is itself a result
+        with a gradient. Weights are not.
 
     Raises
     ------
