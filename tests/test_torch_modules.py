@@ -101,16 +101,30 @@ def test_state_goes_from_one_to_the_other_and_back(name):
 
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize(("settings", "amount"), [(SETTINGS["default"], 8 * 9 * 2), (PER_CHANNEL, 8 * 18)])
-def test_it_keeps_bits_alone_and_nothing_where_all_is_inside(name, settings, amount):
+def test_it_keeps_bits_alone_and_one_byte_where_all_is_inside(name, settings, amount):
     module = getattr(ours, name)(**settings)
     x = torch.randn(8, 16, 3, 3).clamp(max=1).requires_grad_()
     kept = []
-    for given, expected in ((x, []), (3 * x, [(torch.uint8, amount)])):
+    for given, held in ((x, 1), (3 * x, amount)):
         kept.clear()
         with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
             y = module(given.detach().requires_grad_())
-        assert [(t.dtype, t.numel()) for t in kept] == expected
+        assert [(t.dtype, t.numel(), t.untyped_storage().nbytes()) for t in kept] == [(torch.uint8, amount, held)]
         assert y.requires_grad
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_checkpoint_finds_as_much_saved_when_it_runs_again(name, inplace):
+    module = getattr(ours, name)(**SETTINGS["4 bits"], inplace=inplace)
+    generator = torch.Generator().manual_seed(0)
+    inside = set()
+    for _ in range(40):
+        x = torch.randn(4, 8, generator=generator).requires_grad_()
+        y = torch.utils.checkpoint.checkpoint(lambda x: module(x * 1).exp(), x, use_reentrant=False)
+        y.sum().backward()
+        inside.add(bool((x.grad != 0).all()))
+    assert inside == {False, True}
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -31,7 +31,7 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, inplace
     """Round x to the grid of quantized levels and back, with the straight-through gradient.
 
     Between forward and backward only the packed mask is kept: a bit an element, and nothing of x. Where all of x was
-    inside the range, the gradient passes as it is, and nothing is kept (but in compiled code).
+    inside the range, the gradient passes as it is, and one byte is kept (but in compiled code).
 
     Parameters
     ----------

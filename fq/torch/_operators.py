@@ -123,12 +123,17 @@ def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
     return torch.empty_like(_memory.dense(x, order)), bits
 
 
+_SET = torch.full((1,), 255, dtype=torch.uint8, device="cpu")
+
+
 def _keep_bits(ctx, inputs, output, at_once=False):
-    """For the backward; nothing where everything was inside the range, if that is to be seen now."""
+    """For the backward; one byte in their shape where all of x was inside the range, if that is to be seen now: what
+    watches the graph, as a checkpoint does, finds a tensor of the same shape in every run."""
     x, scale, zero_point, _, _, _, ctx.order, _ = inputs
+    bits = output[1]
     ctx.row = _memory.layout(x, scale, zero_point, ctx.order)[0][-1]
-    if not (at_once and _core._all_set(output[1].numpy(), ctx.row)):
-        ctx.save_for_backward(output[1])
+    ctx.all_inside = at_once and _core._all_set(bits.numpy(), ctx.row)
+    ctx.save_for_backward(_SET.expand(bits.shape) if ctx.all_inside else bits)
 
 
 def _pass_where_kept(ctx, dy, _=None):
@@ -187,7 +192,7 @@ class _Packed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
-        if not ctx.saved_tensors:
+        if ctx.all_inside:
             return dy, *[None] * 8
         if torch.is_grad_enabled() or not runs_at_once(dy):
             return *_pass_where_kept(ctx, dy), None
