@@ -417,12 +417,14 @@ static fq_status check_key(const fq_call *call, size_t n, const fq_given *given,
 /* Refuses at once what would be refused after some rows, where those would be lost. */
 static fq_status check_before(const fq_call *call, const job *j, const fq_shape *shape, fq_given given, fq_values *bad)
 {
-    const int is_checked_anyway = shape->keys == 1 && same_along_row(&given, shape->n);
+    const size_t keys = same_in_keys(&given, shape->keys) ? 1 : shape->keys;
+    const int is_one_set = keys == 1 && same_along_row(&given, shape->n);
     fq_status status = FQ_OK;
-    if (is_in_place(j) && !is_checked_anyway) {
-        for (size_t key = 0; key < shape->keys && status == FQ_OK; key++, step_keys(&given, 1)) {
-            status = check_key(call, shape->n, &given, bad);
-        }
+    if (is_one_set || !is_in_place(j)) {
+        return FQ_OK;
+    }
+    for (size_t key = 0; key < keys && status == FQ_OK; key++, step_keys(&given, 1)) {
+        status = check_key(call, shape->n, &given, bad);
     }
     return status;
 }

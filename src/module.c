@@ -140,7 +140,8 @@ static PyObject *all_set(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "y*n", &view, &n)) {
         return NULL;
     }
-    const int rows_are_whole = n > 0 ? view.len % ((n + 7) / 8) == 0 : n == 0 && view.len == 0;
+    const Py_ssize_t row = n / 8 + (n % 8 > 0);
+    const int rows_are_whole = n >= 0 && (row > 0 ? view.len % row : view.len) == 0;
     const int is_so = rows_are_whole && fq_all_set(view.buf, (size_t)view.len, (size_t)n);
     PyBuffer_Release(&view);
     if (!rows_are_whole) {

@@ -1,5 +1,7 @@
 """Packed masks: a bit an element, equal to np.packbits of the mask, wherever the bits begin and end."""
 
+import sys
+
 import numpy as np
 import pytest
 from helpers import ARITHMETICS, FLOAT_TYPES, GRIDS, assert_same, gradients, hard_values
@@ -113,7 +115,7 @@ def test_whether_all_bits_are_set_is_seen_at_every_place(rows, n):
 
 def test_bits_that_are_not_rows_are_refused():
     assert _core._all_set(b"", 0)
-    for bits, n in ((b"\xff", 0), (b"\xff", -1), (b"\xff", 9), (b"\xff" * 3, 16)):
+    for bits, n in ((b"\xff", 0), (b"\xff", -1), (b"\xff", 9), (b"\xff" * 3, 16), (b"\xff", sys.maxsize)):
         with pytest.raises(ValueError, match=f"bits are not whole rows of {n}"):
             _core._all_set(bits, n)
     with pytest.raises(TypeError):

@@ -192,8 +192,21 @@ class Net(torch.nn.Module):
         return self.dequant(self.linear(x.flatten(1)))
 
 
-def losses(qconfig, fuse, steps=8):
-    net = Net().train()
+class NetWithSum(Net):
+    """Of what is quantized, one is saved by its producer, one added to another, one flattened, one none of these."""
+
+    def __init__(self):
+        super().__init__()
+        self.deep, self.add = torch.nn.Conv2d(8, 8, 3, padding=1), torch.ao.nn.quantized.FloatFunctional()
+        self.linear = torch.nn.Linear(8 * 6 * 6, 5)
+
+    def forward(self, x):
+        x = self.relu(self.bn(self.conv(self.quant(x))))
+        return self.linear(self.add.add(x, self.deep(x)).flatten(1))
+
+
+def losses(qconfig, fuse, steps=8, net=Net):
+    net = net().train()
     if fuse:
         net = theirs.fuse_modules_qat(net, [["conv", "bn", "relu"]])
     net.qconfig = qconfig
@@ -203,10 +216,12 @@ def losses(qconfig, fuse, steps=8):
     found = []
     for step in range(steps):
         x = torch.randn(6, 3, 8, 8, generator=generator)
+        before = x.clone()
         loss = torch.nn.functional.cross_entropy(net(x), torch.arange(6) % 5)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        assert torch.equal(x, before)
         found.append(loss.item())
         if step == 5:
             net.apply(theirs.disable_observer)
@@ -224,6 +239,17 @@ def test_prepare_qat_trains_to_the_same_losses(backend, version, fuse):
     modules = [type(m) for m in net.modules() if isinstance(m, theirs.FakeQuantizeBase)]
     assert modules
     assert all(module.__module__.startswith("fq.torch") for module in modules)
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+@pytest.mark.parametrize("version", [0, 1])
+def test_prepare_qat_in_place_trains_to_the_same_losses_and_keeps_the_batch(version, fuse):
+    expected, _ = losses(theirs.get_default_qat_qconfig("fbgemm", version), fuse, net=NetWithSum)
+    found, net = losses(ours.get_default_qat_qconfig("fbgemm", version, inplace=True), fuse, net=NetWithSum)
+    assert found == expected
+    quantizers = [m for m in net.modules() if isinstance(m, theirs.FakeQuantizeBase)]
+    assert {m.inplace for m in quantizers} == {False, True}
+    assert all(m.inplace == (m.qscheme == torch.per_tensor_affine) for m in quantizers)
 
 
 def test_a_trained_net_converts():

@@ -76,9 +76,9 @@ def in_memory_order(tensor, order):
     return tensor.view(torch.int16).numpy().view(bfloat16).transpose(order)
 
 
-def bits_shape(x, scale, zero_point, order):
-    """Of the packed mask: rows of whole bytes."""
-    *leading, row = layout(x, scale, zero_point, order)[0]
+def bits_shape(lengths):
+    """Of the packed mask of an array: rows of whole bytes."""
+    *leading, row = lengths
     return (*leading, (row + 7) // 8)
 
 

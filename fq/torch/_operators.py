@@ -104,8 +104,8 @@ def _forward_packed(
 
 def _pack_into(y, x, scale, zero_point, qmin, qmax, reciprocal, order, enabled):
     """Write y, which is new or x itself; the packed bits."""
-    bits = torch.empty(_memory.bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
     a, out, s, z = _memory.rows(order, (x, y), scale, zero_point)
+    bits = torch.empty(_memory.bits_shape(a.shape), dtype=torch.uint8)
     if _is_off(enabled):
         bits.numpy()[...] = np.packbits(np.ones(a.shape[-1], bool), bitorder="little")
         y.copy_(x)
@@ -119,7 +119,8 @@ forward_packed = operator("forward_packed")(_forward_packed)
 
 @forward_packed.register_fake
 def _(x, scale, zero_point, qmin, qmax, reciprocal, order, enabled=None):
-    bits = x.new_empty(_memory.bits_shape(x, scale, zero_point, order), dtype=torch.uint8)
+    lengths = _memory.layout(x, scale, zero_point, order)[0]
+    bits = x.new_empty(_memory.bits_shape(lengths), dtype=torch.uint8)
     return torch.empty_like(_memory.dense(x, order)), bits
 
 

@@ -27,8 +27,8 @@ def of_a_result_alone():
     """What `in_graph` says of a result that no graph has saved; None where it does not tell it from another."""
     result = torch.ones(1, device="cpu")
     alone = in_graph(result)
-    saved = result.detach()  # as a graph saves it
-    return alone if in_graph(result) != alone and saved.numel() else None
+    _saved, shared = result.detach(), in_graph(result)
+    return alone if alone != shared else None
 
 
 @functools.cache
