@@ -1,9 +1,9 @@
 """Builds the C extension fq._core; everything else stands in pyproject.toml.
 
 Switches in the environment: FQ_DEBUG=1 (no optimisation), FQ_SANITIZE=1 (address and undefined behaviour),
-FQ_COVERAGE=1 (gcov), FQ_WERROR=1 (warnings are errors), FQ_NO_OPENMP=1 (one thread), FQ_XLA_INCLUDE=DIR (the folder
-that holds xla/ffi/api/c_api.h; empty: no handlers for XLA), FQ_ABI3=0 (for this Python alone,
-not for all from 3.11 on).
+FQ_COVERAGE=1 (gcov), FQ_CFLAGS (flags after all others), FQ_WERROR=1 (warnings are errors), FQ_NO_OPENMP=1 (one
+thread), FQ_XLA_INCLUDE=DIR (the folder that holds xla/ffi/api/c_api.h; empty: no handlers for XLA), FQ_ABI3=0 (for
+this Python alone, not for all from 3.11 on).
 """
 
 import os
@@ -41,7 +41,7 @@ def has_openmp(compiler):
 
 
 def xla_include():
-    """The folder of XLA's headers that jaxlib ships, as a list; empty without one: fq.jax then uses callbacks.
+    """The folder of XLA's headers in jaxlib, as a list; empty without one: fq.jax then runs in XLA's own.
 
     An isolated build cannot import the packages of the environment it builds for, but it can read its folders.
     """
@@ -87,12 +87,14 @@ def flags():
     elif "-g" not in os.environ.get("CFLAGS", "").split():
         compile_flags += ["-g0"]  # Python's own flags often hold -g, which makes the wheel ten times larger.
     if is_on("FQ_SANITIZE"):
-        compile_flags += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+        # More than -O1, or places of variables for a debugger, and the kernels take ten times as long to compile.
+        compile_flags += ["-O1", "-g1", "-fno-var-tracking"]
+        compile_flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
         link_flags += ["-fsanitize=address,undefined"]
     if is_on("FQ_COVERAGE"):
-        compile_flags += ["-O0", "--coverage"]
+        compile_flags += ["-Og", "--coverage"]
         link_flags += ["--coverage"]
-    return compile_flags, link_flags
+    return compile_flags + os.environ.get("FQ_CFLAGS", "").split(), link_flags
 
 
 def targets():

@@ -22,6 +22,8 @@ LEARNABLE = {  # title -> the shape for so many elements, and the axis of the ch
 }
 QUICK_SIZES, QUICK_ROUNDS, QUICK_CALLS = [1000, 4096], 3, 2
 QUICK_SHORT_ROWS, QUICK_CHANNELS_LAST = (2, 5, 7, 7), (2, 3, 4, 24)
+LONG_ROWS, QUICK_LONG_ROWS = (16, 64, 256), (2, 3, 32)
+GROUPS = (32, 64, 128)
 
 
 class Parser(argparse.ArgumentParser):
@@ -83,10 +85,17 @@ def parsed(arguments):
     return chosen
 
 
+def observed():
+    """The titles of what an observer is measured with, as far as this fq and this machine have them."""
+    titles = sections.OBSERVED if hasattr(fq, "Observer") else {}
+    return [title for title, (name, *_) in titles.items() if name != "bfloat16" or find_spec("ml_dtypes")]
+
+
 def cells(chosen, functions):
     """Functions that build the cells to measure: built one at a time, they do not share the memory."""
     target = fq._core.target()
-    short, last = (QUICK_SHORT_ROWS, QUICK_CHANNELS_LAST) if chosen.quick else (SHORT_ROWS, CHANNELS_LAST)
+    quick = QUICK_SHORT_ROWS, QUICK_CHANNELS_LAST, QUICK_LONG_ROWS
+    short, last, long = quick if chosen.quick else (SHORT_ROWS, CHANNELS_LAST, LONG_ROWS)
     dtypes = [sections.dtype_of(name) for name in chosen.types]
     grid = (functions, chosen.targets, chosen.threads)
     found = [partial(sections.grid_cell, dtype, n, *grid) for dtype in dtypes for n in chosen.sizes]
@@ -94,12 +103,30 @@ def cells(chosen, functions):
         partial(sections.small_cell, target),
         partial(sections.rows_cell, "per channel, short rows", short, 1, target),
         partial(sections.rows_cell, "per channel, channels last", last, 3, target),
+        partial(sections.rows_cell, "per channel, long rows", long, 1, target),
+        partial(sections.rows_cell, "per channel, rows with gaps", long, 1, target, sections.with_gaps),
+        partial(
+            sections.rows_cell,
+            "per channel, permuted axes",
+            (*long[:2], 16, long[2] // 16),
+            1,
+            target,
+            sections.permuted,
+        ),
     ]
+    found += [partial(sections.groups_cell, n, group, target) for group in GROUPS for n in chosen.sizes]
+    alone = [sections.allocating_cell, sections.read_cell, *[sections.integers_cell] * hasattr(fq, "quantize")]
+    found += [partial(cell, n, target) for cell in alone for n in chosen.sizes]
     found += [
         partial(sections.learnable_cell, title, shape(n), axis, target, chosen.peers)
         for title, (shape, axis) in LEARNABLE.items()
         for n in chosen.sizes
     ]
+    found += [
+        partial(sections.ranges_cell, title, (2, 32) if chosen.quick else shape, target)
+        for title, (shape, _) in sections.RANGES.items()
+    ]
+    found += [partial(sections.observer_cell, title, n, target) for title in observed() for n in chosen.sizes]
     return found + [partial(sections.peers_cell, n, target, ALL_THREADS) for n in chosen.sizes] * chosen.peers
 
 

@@ -108,7 +108,7 @@ def cell(elements, rounds):
         if not jax.tree.all(jax.tree.map(np.array_equal, leaves(ours[part]()), leaves(theirs[part]()))):
             raise AssertionError(f"{part}: the results differ")
         pair = [timing.Candidate("fq", ours[part]), timing.Candidate("formula", theirs[part])]
-        samples = timing.interleave(pair, rounds, max(2, 2**24 // elements), PAUSE)
+        samples = timing.interleave(pair, rounds, max(2, 2**24 // elements), PAUSE)[0]
         us, formula_us = (float(np.median(each)) * 1e6 for each in samples)
         rows.append({"elements": elements, "part": part, "fq_us": us, "formula_us": formula_us})
         rows[-1]["times_the_formula"] = formula_us / us

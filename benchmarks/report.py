@@ -4,12 +4,13 @@ import json
 
 from benchmarks.timing import YARDSTICKS
 
-SPEEDS = {"copy": "speed / copyto", "add": "speed / add", "forward": "speed / forward", "torch": "speed / PyTorch"}
+SPEEDS = {"copy": "copyto", "add": "add", "forward": "forward", "torch": "PyTorch"}
 TITLES = {"grid": "fq's functions", "peers": "fq.forward and its peers"}
 INTRODUCTION = """\
 Speed is relative to `np.copyto` of the same array (one thread; 1 is as fast as copying): the time of the copy over
-the time of the function, medians of calls interleaved in one process. Higher is better. The functions of fq write to
-`out=`, except where it says "allocating" and in the small call."""
+the time of the function, medians in one process. Higher is better. *In turn*: the first calls after another candidate
+of the same table, which has taken the caches. *Warm*: the calls that follow them. The functions of fq write to `out=`,
+except where it says "allocating" and in the small call."""
 
 
 def markdown(result):
@@ -41,8 +42,9 @@ def table(section, rows):
     """One section: a line per row."""
     compared = [name for name in YARDSTICKS if any(row[f"relative_to_{name}"] for row in rows)]
     heads = ["elements", "type", "function", "gives", "target", "threads"]
-    heads += [SPEEDS[name] for name in compared if section != "grid" or name == "copy"]
-    heads += ["G elements/s", "us, median", "us, min", "us, max"]
+    shown = [SPEEDS[name] for name in compared if section != "grid" or name == "copy"]
+    heads += [f"{how} / {name}" for name in shown for how in ("warm", "in turn")]
+    heads += ["G elements/s in turn", "us, warm", "us, in turn", "min", "max"]
     columns = [name for name in heads if name != "gives" or section != "grid"]
     lines = [f"## {TITLES.get(section, section.capitalize())}", "", line(columns), line(["---"] * len(columns))]
     for row in rows:
@@ -58,7 +60,8 @@ def line(values):
 
 def texts(row):
     """The row as text, by the head of the column."""
-    speeds = {head: row[f"relative_to_{name}"] for name, head in SPEEDS.items()}
+    ways = {"in turn": "relative_to", "warm": "warm_relative_to"}
+    speeds = {f"{how} / {head}": row[f"{key}_{name}"] for name, head in SPEEDS.items() for how, key in ways.items()}
     return {
         "elements": size_text(row["elements"]) if len(row["shape"]) == 1 else "x".join(map(str, row["shape"])),
         "type": row["type"],
@@ -67,10 +70,11 @@ def texts(row):
         "target": row["target"] or "",
         "threads": str(row["threads"]),
         **{head: f"{speed:.3f}" if speed else "" for head, speed in speeds.items()},
-        "G elements/s": f"{row['giga_elements_per_s']:.3f}",
-        "us, median": f"{row['median_us']:.4g}",
-        "us, min": f"{row['min_us']:.4g}",
-        "us, max": f"{row['max_us']:.4g}",
+        "G elements/s in turn": f"{row['giga_elements_per_s']:.3f}",
+        "us, warm": f"{row['warm_us']:.4g}",
+        "us, in turn": f"{row['median_us']:.4g}",
+        "min": f"{row['min_us']:.4g}",
+        "max": f"{row['max_us']:.4g}",
     }
 
 

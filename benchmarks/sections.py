@@ -1,4 +1,4 @@
-"""What is measured: the grid of fq's functions, a small call, per-channel rows, learnable gradients, and the peers."""
+"""What is measured: the grid of fq's functions, a small call, rows, readers, learnable gradients, and the peers."""
 
 import math
 from functools import partial
@@ -8,8 +8,10 @@ import numpy as np
 import fq
 from benchmarks import peers
 from benchmarks.timing import ADD, COPY, FORWARD, Candidate, Cell
+from fq import _clip, _distribution
 
-FUNCTIONS = ["fake_quantize", "forward", "backward", "backward_recompute", "forward_packed", "backward_packed"]
+ROWS = {name: row for name, row in fq._core.operations().items() if not row["reduction"]}
+FUNCTIONS = list(ROWS)
 TYPES = ["float16", "bfloat16", "float32", "float64"]
 SCALE, ZERO_POINT, QMIN, QMAX = peers.GRID
 
@@ -45,9 +47,14 @@ def normal(shape, dtype, seed):
     return np.random.default_rng(seed).standard_normal(shape, np.float32).astype(dtype)
 
 
-def packed_shape(shape):
-    """The shape of the packed mask of an array of this shape."""
-    return (*shape[:-1], -(-shape[-1] // 8))
+def with_gaps(shape, dtype):
+    """An array whose rows have a gap of 16 elements behind them."""
+    return touched((*shape[:-1], shape[-1] + 16), dtype)[..., : shape[-1]]
+
+
+def permuted(shape, dtype):
+    """An array whose last two axes have changed places in memory."""
+    return touched((*shape[:-2], shape[-1], shape[-2]), dtype).swapaxes(-1, -2)
 
 
 def copy_of(x):
@@ -55,23 +62,29 @@ def copy_of(x):
     return Candidate(COPY, partial(np.copyto, touched(x.shape, x.dtype), x), gives="a copy")
 
 
-def calls_on(x, scale, zero_point, names):
-    """name -> a call of that function of fq on x, all arguments and outputs made beforehand."""
-    grid = scale, zero_point, np.array(QMIN, np.int64), np.array(QMAX, np.int64)
-    dy, y = normal(x.shape, x.dtype, 2), touched(x.shape, x.dtype)
-    mask, bits = touched(x.shape, np.bool_), touched(packed_shape(x.shape), np.uint8)
-    fq.forward(x, *grid, out=(y, mask))
-    if any("packed" in name for name in names):
-        fq.forward_packed(x, *grid, out=(y, bits))
-    arguments = {
-        "fake_quantize": ((x, *grid), y),
-        "forward": ((x, *grid), (y, mask)),
-        "backward": ((dy, mask), y),
-        "backward_recompute": ((dy, x, *grid), y),
-        "forward_packed": ((x, *grid), (y, bits)),
-        "backward_packed": ((dy, bits), y),
+def calls_on(x, scale, zero_point, names, lay=touched, **level):
+    """name -> a call of that function of fq on x, all arguments and outputs made beforehand, by `lay`."""
+    values = {
+        "x": x,
+        "dy": lay(x.shape, x.dtype),
+        "scale": scale,
+        "zero_point": zero_point,
+        "qmin": np.array(level.get("qmin", QMIN), np.int64),
+        "qmax": np.array(level.get("qmax", QMAX), np.int64),
     }
-    return {name: partial(getattr(fq, name), *arguments[name][0], out=arguments[name][1]) for name in names}
+    values["dy"][...] = normal(x.shape, x.dtype, 2)
+    calls = {}
+    for name, row in ROWS.items():  # what one writes, such as a mask, a later one reads
+        function = getattr(fq, name, fq._core.divide[name])
+        inputs = [values[operand] for operand in row["inputs"] + row["parameters"]]
+        results, several = function(*inputs), len(row["outputs"]) > 1
+        for operand, result in zip(row["outputs"], results if several else [results], strict=True):
+            if operand not in values:
+                values[operand] = (lay if result.shape == x.shape else touched)(result.shape, result.dtype)
+            values[operand][...] = result
+        out = tuple(values[operand] for operand in row["outputs"])
+        calls[name] = partial(function, *inputs, out=out if several else out[0])
+    return {name: calls[name] for name in names}
 
 
 def scalar_calls(x, names):
@@ -101,21 +114,82 @@ def small_cell(target):
     return with_peers(Cell("small call", "float32", x.shape, x.size, candidates), [theirs])
 
 
-def rows_cell(title, shape, axis, target):
-    """A scale and zero point per channel, along `axis` of an array of this shape."""
-    x = normal(shape, np.float32, 1)
+def rows_cell(title, shape, axis, target, lay=touched):
+    """A scale and zero point per channel, along `axis` of an array of this shape, which lies as `lay` makes it."""
+    x = lay(shape, np.float32)
+    x[...] = normal(shape, np.float32, 1)
     channels = shape[axis]
     scale = np.linspace(0.04, 0.06, channels, dtype=np.float32)
     zero_point = np.arange(channels, dtype=np.int64) % 5 - 2
     along = (channels,) + (1,) * (len(shape) - 1 - axis)
-    names = [name for name in ("forward", "forward_packed") if hasattr(fq, name)]
-    prepare = partial(use, target, 1)
-    candidates = [
-        Candidate(f"fq.{name}", call, prepare, target, 1, "y and bits" if "packed" in name else "y and mask")
-        for name, call in calls_on(x, scale.reshape(along), zero_point.reshape(along), names).items()
+    calls = calls_on(x, scale.reshape(along), zero_point.reshape(along), row_functions(), lay)
+    theirs = [peers.build("PyTorch eager per channel", x, 1, scale, zero_point, axis)] if lay is touched else []
+    return with_peers(Cell(title, "float32", x.shape, x.size, [copy_of(x), *ours(calls, target)]), theirs)
+
+
+def row_functions():
+    """The functions that rows are measured with, as far as this fq has them."""
+    return [name for name in ("forward", "forward_packed", "backward_recompute") if hasattr(fq, name)]
+
+
+def ours(calls, target, gives=None):
+    """A candidate for each of these calls, on one thread."""
+    what = {"forward": "y and mask", "forward_packed": "y and bits"}
+    return [
+        Candidate(f"fq.{name}", call, partial(use, target, 1), target, 1, gives or what.get(name, ""))
+        for name, call in calls.items()
     ]
-    theirs = peers.build("PyTorch eager per channel", x, 1, scale, zero_point, axis)
-    return with_peers(Cell(title, "float32", x.shape, x.size, [copy_of(x), *candidates]), [theirs])
+
+
+def groups_cell(size, group, target):
+    """A scale for every `group` elements along the last axis, levels of four bits."""
+    x = normal((-(-size // group), group), np.float32, 1)
+    scale = np.abs(x).max(axis=-1, keepdims=True) / np.float32(7)
+    calls = calls_on(x, scale, np.array(0), row_functions(), qmin=-8, qmax=7)
+    return Cell(f"groups of {group}", "float32", x.shape, x.size, [copy_of(x), *ours(calls, target)])
+
+
+def integers_cell(size, target):
+    """To integers and back, of one scale: beside the copy of the floats."""
+    x = normal((size,), np.float32, 1)
+    scale, zero_point, y = np.array(SCALE, np.float32), np.array(ZERO_POINT, np.int64), touched(x.shape, x.dtype)
+    few = np.array(0.5, np.float32), np.array(0, np.int64)
+    q, packed = touched(x.shape, np.int8), touched((-(-size // 2),), np.uint8)
+    calls = {
+        "quantize": partial(fq.quantize, x, scale, zero_point, -128, 127, out=q),
+        "quantize_packed": partial(fq.quantize_packed, x, *few, -8, 7, out=packed),
+        "dequantize": partial(fq.dequantize, q, scale, zero_point, out=y),
+        "dequantize_packed": partial(fq.dequantize_packed, packed, *few, 4, size, out=y),
+    }
+    for call in calls.values():
+        call()
+    return Cell("integers", "float32", x.shape, x.size, [copy_of(x), *ours(calls, target, "8 bits, or 4 packed")])
+
+
+def allocating_cell(size, target):
+    """Calls that make their outputs, beside a copy that does."""
+    x = normal((size,), np.float32, 1)
+    calls = {name: partial(call.func, *call.args) for name, call in scalar_calls(x, row_functions()).items()}
+    new = Candidate("x.copy", x.copy, gives="a new copy")
+    return Cell("allocating", "float32", x.shape, x.size, [copy_of(x), new, *ours(calls, target, "new arrays")])
+
+
+def read_cell(size, target):
+    """Each call followed by one that reads its first output: what was stored past the cache comes back from memory."""
+    x = normal((size,), np.float32, 1)
+    copy, calls = copy_of(x), scalar_calls(x, row_functions())
+    copied = copy.call.args[0]
+    copy.call = partial(both, copy.call, partial(np.max, copied))
+    for name, call in calls.items():
+        out = call.keywords["out"]
+        calls[name] = partial(both, call, partial(np.max, out[0] if isinstance(out, tuple) else out))
+    return Cell("followed by a reader of y", "float32", x.shape, x.size, [copy, *ours(calls, target)])
+
+
+def both(first, second):
+    """One call after the other."""
+    first()
+    second()
 
 
 def learnable_cell(title, shape, axis, target, with_torch):
@@ -134,6 +208,69 @@ def learnable_cell(title, shape, axis, target, with_torch):
     ]
     theirs = [peers.build("PyTorch learnable", x, 1, dy, scale, zero_point, axis)] if with_torch else []
     return with_peers(Cell(title, "float32", x.shape, x.size, candidates), theirs)
+
+
+RANGES = {  # title -> the shape of x, and the call: from x and its extremes along the last axis
+    "numbers": ((1, 1000), lambda x, low, high: partial(fq.choose_qparams, float(low[0]), float(high[0]), 8)),
+    "64 channels": ((64, 576), lambda x, low, high: partial(fq.choose_qparams, low, high, 8)),
+    "131,072 groups": ((131072, 32), lambda x, low, high: partial(fq.choose_qparams, low, high, 4)),
+    "mse of a tensor": ((1, 2**18), lambda x, low, high: clip_call(x, low, high)),
+    "mse of 512 channels": ((512, 4096), lambda x, low, high: clip_call(x, low, high)),
+    "calibrate in groups of 32": ((2**17, 32), lambda x, low, high: partial(fq.calibrate, x, 4, group=32)),
+}
+
+
+def ranges_cell(title, shape, target):
+    """A grid from a range, a distribution or an array."""
+    x = normal(shape, np.float32, 1)
+    call = RANGES[title][1](x, x.min(-1), x.max(-1))
+    name = f"fq.{call.func.__name__.replace('clip_range', '_clip.clip_range')}"
+    candidate = Candidate(name, call, partial(use, target, 1), target, 1, "a grid")
+    return Cell(f"ranges, {title}", "float32", x.shape, x.size, [copy_of(x), candidate])
+
+
+def clip_call(x, low, high):
+    """The search of the least error in the distribution of each row of x."""
+    bins = _distribution.distribution(x, (1,))
+    kind = {"bits": 8, "signed": True, "symmetric": False, "narrow_range": False}
+    return partial(_clip.clip_range, bins, low, high, method="mse", **kind)
+
+
+# title -> type, shape for so many elements, what is kept, and whether values are counted.
+OBSERVED = {
+    "observer, extremes": ("float32", lambda n: (n,), {}, False),
+    "observer, extremes of float16": ("float16", lambda n: (n,), {}, False),
+    "observer, extremes of bfloat16": ("bfloat16", lambda n: (n,), {}, False),
+    "observer, extremes per channel": ("float32", lambda n: (-(-n // 256), 256), {"axis": 0}, False),
+    "observer, extremes, channels last": ("float32", lambda n: (-(-n // 256), 256), {"axis": 1}, False),
+    "observer, extremes of groups of 32": ("float32", lambda n: (-(-n // 32), 32), {"group": 32}, False),
+    "observer, distribution": ("float32", lambda n: (n,), {}, True),
+    "observer, distribution of float16": ("float16", lambda n: (n,), {}, True),
+    "observer, distribution of bfloat16": ("bfloat16", lambda n: (n,), {}, True),
+    "observer, distribution per channel": ("float32", lambda n: (512, -(-n // 512)), {"axis": 0}, True),
+}
+
+
+def observer_cell(title, size, target):
+    """An observer's update beside NumPy's ways: a minimum and a maximum, or a count of the upper bits."""
+    name, shape, kept, distribution = OBSERVED[title]
+    x = normal(shape(size), dtype_of(name), 1)
+    update = partial(fq.Observer(**kept, distribution=distribution).update, x)
+    axis = None if not kept else 1 - kept.get("axis", 0)
+    ways = {"np.min and np.max": partial(both, partial(np.min, x, axis=axis), partial(np.max, x, axis=axis))}
+    if distribution:
+        ways = {"np.bincount of the upper bits": partial(count_upper_bits, x)}
+    theirs = [Candidate(way, call, gives="counts" if distribution else "extremes") for way, call in ways.items()]
+    ours = Candidate(
+        "fq.Observer.update", update, partial(use, target, 1), target, 1, "extremes" + " and bins" * distribution
+    )
+    return Cell(title, name, x.shape, x.size, [copy_of(x), ours, *theirs])
+
+
+def count_upper_bits(x):
+    """How many elements of all have each of the upper 16 bits."""
+    bits = x.view(f"u{x.itemsize}").ravel()
+    return np.bincount(bits >> (8 * x.itemsize - 16), minlength=2**16)
 
 
 def peers_cell(size, target, all_threads):

@@ -1,4 +1,7 @@
-"""Times candidates against each other: interleaved round by round, in changing order, the median of each."""
+"""Times candidates against each other, round by round, in changing order, and gives the median of each.
+
+In turn: the first calls after another candidate, which has taken the caches. Warm: the calls that follow those.
+"""
 
 import time
 from collections.abc import Callable
@@ -10,6 +13,8 @@ COPY = "np.copyto"
 FORWARD = "fq.forward"
 ADD = "np.add"
 TORCH_LEARNABLE = "PyTorch learnable backward"
+
+CALLS_IN_TURN = 16  # a warm sample has so many times the calls of one in turn
 
 # What speeds are relative to, where the cell has it.
 YARDSTICKS = {"copy": COPY, "add": ADD, "forward": FORWARD, "torch": TORCH_LEARNABLE}
@@ -51,7 +56,7 @@ def calls_of(elements):
 
 def rounds_of(elements):
     """Rounds that take about a second for one cell of the grid."""
-    return min(101, max(11, 2**27 // max(elements, 2**20)))
+    return min(101, max(11, 2**26 // max(elements, 2**20)))
 
 
 def sample(call, calls):
@@ -64,8 +69,8 @@ def sample(call, calls):
 
 
 def interleave(candidates, rounds, calls, pause=0.0):
-    """The samples of every candidate, after one call of each to warm up."""
-    samples = [[] for _ in candidates]
+    """The samples of every candidate, in turn and warm, after one call of each."""
+    in_turn, warm = ([[] for _ in candidates] for _ in range(2))
     for candidate in candidates:
         candidate.prepare()
         candidate.call()
@@ -76,14 +81,15 @@ def interleave(candidates, rounds, calls, pause=0.0):
             candidates[index].prepare()
             if pause:
                 time.sleep(pause)
-            samples[index].append(sample(candidates[index].call, calls))
-    return samples
+            in_turn[index].append(sample(candidates[index].call, max(1, calls // CALLS_IN_TURN)))
+            warm[index].append(sample(candidates[index].call, calls))
+    return in_turn, warm
 
 
 def measure(cell, rounds=None, calls=None):
     """A row per candidate of the cell; times in microseconds per call, speeds relative to the yardsticks."""
     rounds, calls = rounds or rounds_of(cell.elements), calls or calls_of(cell.elements)
-    samples = interleave(cell.candidates, rounds, calls, cell.pause)
+    in_turn, warm = interleave(cell.candidates, rounds, calls, cell.pause)
     rows = [
         {
             "section": cell.section,
@@ -99,13 +105,15 @@ def measure(cell, rounds=None, calls=None):
             "median_us": median(times) * 1e6,
             "min_us": min(times) * 1e6,
             "max_us": max(times) * 1e6,
+            "warm_us": median(repeated) * 1e6,
         }
-        for candidate, times in zip(cell.candidates, samples, strict=True)
+        for candidate, times, repeated in zip(cell.candidates, in_turn, warm, strict=True)
     ]
     for row in rows:
         for name, function in YARDSTICKS.items():
             found = beside(row, rows, function)
             row[f"relative_to_{name}"] = found and found["median_us"] / row["median_us"]
+            row[f"warm_relative_to_{name}"] = found and found["warm_us"] / row["warm_us"]
         row["giga_elements_per_s"] = cell.elements / row["median_us"] / 1e3
     return rows
 

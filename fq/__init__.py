@@ -19,27 +19,52 @@ except ModuleNotFoundError as error:
         "(a plain 'pip install .' is hidden there by the source folder fq/)"
     ) from error
 
-from fq import _docs, gradcheck, reciprocal, reference
+from fq import _docs, _errors, gradcheck, reciprocal, reference
+from fq.calibration import MovingAverage, calibrate, grouped, sqnr
+from fq.integers import dequantize, dequantize_packed, pack, quantize, quantize_packed, unpack
 from fq.learnable import backward_learnable, scale_gradient_factor
+from fq.observer import Observer
 from fq.qparams import QParams, choose_qparams
 
+_core._help_with(_errors)
 _docs.describe(_core.divide, "fq")
 
-globals().update(_core.divide)  # the ufuncs: a row of src/ops.h each
+fake_quantize = _core.divide["fake_quantize"]
+forward = _core.divide["forward"]
+backward = _core.divide["backward"]
+backward_recompute = _core.divide["backward_recompute"]
+forward_packed = _core.divide["forward_packed"]
+backward_packed = _core.divide["backward_packed"]
 
 set_num_threads = _core.set_num_threads
 get_num_threads = _core.get_num_threads
 
 __version__ = "0.1.0"
 __all__ = [
-    *_core.divide,
+    "MovingAverage",
+    "Observer",
     "QParams",
+    "backward",
     "backward_learnable",
+    "backward_packed",
+    "backward_recompute",
+    "calibrate",
     "choose_qparams",
+    "dequantize",
+    "dequantize_packed",
+    "fake_quantize",
+    "forward",
+    "forward_packed",
     "get_num_threads",
     "gradcheck",
+    "grouped",
+    "pack",
+    "quantize",
+    "quantize_packed",
     "reciprocal",
     "reference",
     "scale_gradient_factor",
     "set_num_threads",
+    "sqnr",
+    "unpack",
 ]

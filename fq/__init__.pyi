@@ -2,7 +2,10 @@
 
 from fq import gradcheck, reciprocal, reference
 from fq._core import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
+from fq.calibration import MovingAverage, calibrate, grouped, sqnr
+from fq.integers import dequantize, dequantize_packed, pack, quantize, quantize_packed, unpack
 from fq.learnable import backward_learnable, scale_gradient_factor
+from fq.observer import Observer
 from fq.qparams import QParams, choose_qparams
 
 backward: _Backward
@@ -17,19 +20,30 @@ def set_num_threads(n: int, /) -> None: ...
 
 __version__: str
 __all__ = [
+    "MovingAverage",
+    "Observer",
     "QParams",
     "backward",
     "backward_learnable",
     "backward_packed",
     "backward_recompute",
+    "calibrate",
     "choose_qparams",
+    "dequantize",
+    "dequantize_packed",
     "fake_quantize",
     "forward",
     "forward_packed",
     "get_num_threads",
     "gradcheck",
+    "grouped",
+    "pack",
+    "quantize",
+    "quantize_packed",
     "reciprocal",
     "reference",
     "scale_gradient_factor",
     "set_num_threads",
+    "sqnr",
+    "unpack",
 ]

@@ -1,8 +1,10 @@
 """The command line: ``python -m fq COMMAND``."""
 
 import argparse
+import os
 import sys
 
+from fq import __version__
 from fq._input import InputError
 
 
@@ -13,10 +15,18 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
+def _command(commands, name, told, example, more=""):
+    """The parser of a command: what it does, in the list of commands and in its own help, with an example."""
+    description = f"{told[0].upper()}{told[1:]}.{more and ' '}{more}"
+    return commands.add_parser(name, help=told, description=description, epilog=f"example: python -m fq {example}")
+
+
 def _add_demo(commands):
-    parser = commands.add_parser("demo", help="train a small network with fake quantization and print what it cost")
+    told = "train a small network in float and with fake quantization, and compare"
+    more = "Takes about ten seconds. The network that comes out runs in integers."
+    parser = _command(commands, "demo", told, "demo --bits 4 3 --plot demo.svg", more)
     parser.add_argument(
-        "--bits", type=int, nargs="+", help="1 to 16 each (8 4 3 2, or 4 3 2 to learn scales); 1 leaves no weight but 0"
+        "--bits", type=int, nargs="+", help="1 to 16 each (8 4 3 2, or 4 3 2 to learn scales); at 1 every weight is 0"
     )
     parser.add_argument("--learn-scale", action="store_true", help="train again, with scales learned by gradient")
     parser.add_argument("--epochs", type=int, default=60, help="in float, then again at each number of bits (60)")
@@ -34,7 +44,8 @@ def _demo(args):
 
 
 def _add_info(commands):
-    parser = commands.add_parser("info", help="print the version, the SIMD targets, the threads and the types")
+    told = "print the version, the SIMD targets, the threads and the types"
+    parser = _command(commands, "info", told, "info", "FQ_SIMD=portable before it forces a target.")
     parser.set_defaults(run=_info)
 
 
@@ -45,10 +56,15 @@ def _info(_args):
 
 
 def _add_gradcheck(commands):
-    parser = commands.add_parser("gradcheck", help="check gradients numerically: fq's, or your own")
+    told = "check gradients numerically: fq's, or your own"
+    example = "gradcheck --forward fq:forward --backward fq:backward_recompute --type float32"
+    more = (
+        "Your own are functions of NumPy, PyTorch or JAX, by --forward and --backward together. Takes about a second."
+    )
+    parser = _command(commands, "gradcheck", told, example, more)
     parser.add_argument("--forward", metavar="PKG.MOD:NAME", help="called as forward(x, scale, zero_point, qmin, qmax)")
     parser.add_argument("--backward", metavar="PKG.MOD:NAME", help="called as backward(dy, x, scale, ...), gives dx")
-    parser.add_argument("--type", help="only this element type")
+    parser.add_argument("--type", help="only this element type: float16, bfloat16, float32 or float64")
     parser.add_argument("--seed", type=int, default=0, help="of the values checked (0)")
     parser.set_defaults(run=_gradcheck, parser=parser)
 
@@ -60,7 +76,9 @@ def _gradcheck(args):
 
 
 def _add_equivalence(commands):
-    parser = commands.add_parser("equivalence", help="find where fake quantizations differ, law by law")
+    told = "find where fake quantizations differ, law by law"
+    more = "Takes one to two minutes with all libraries installed."
+    parser = _command(commands, "equivalence", told, "equivalence numpy pytorch --html differences.html", more)
     parser.add_argument("names", nargs="*", metavar="NAME", help="candidates whose names contain it (all installed)")
     parser.add_argument(
         "--candidate", action="append", default=[], metavar="MODULE:ATTRIBUTE", help="a candidate of yours, as well"
@@ -86,11 +104,57 @@ def _equivalence(args):
     return command.run(args)
 
 
-_COMMANDS = [_add_demo, _add_info, _add_gradcheck, _add_equivalence]
+def _add_report(commands):
+    told = "tell which tensors of a file of weights suffer at which bits"
+    parser = _command(commands, "report", told, "report model.onnx --budget 4.5 --html report.html")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="npy, npz, safetensors, ONNX, a PyTorch state dict, Keras or other HDF5, GGUF, or flax msgpack",
+    )
+    parser.add_argument("--budget", type=float, metavar="BITS", help="choose each tensor's bits, so many on average")
+    parser.add_argument(
+        "--group", type=int, default=32, metavar="N", help="elements that share a scale in a group (32)"
+    )
+    parser.add_argument("--axis", type=int, metavar="N", help="the axis of output channels (as the format has it)")
+    parser.add_argument("--activations", metavar="FEEDS.npz", help="run the ONNX model on these arrays, by input name")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    form.add_argument("--csv", action="store_true", help="print CSV in place of the table")
+    parser.add_argument("--html", metavar="FILE", help="write a page that needs no other file")
+    parser.set_defaults(run=_report, parser=parser)
+
+
+def _report(args):
+    from fq.report import command
+
+    return command.run(args)
+
+
+_COMMANDS = [_add_demo, _add_info, _add_gradcheck, _add_equivalence, _add_report]
 
 
 def main(argv=None):
-    parser = _Parser(prog="python -m fq", description="Fake quantization for NumPy arrays.")
+    """Run a command; returns its exit code, 1 if whoever read the output has gone."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            if sys.stdout is not None:  # as it is where it was closed
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # Nothing more can be told, nor can Python's own flush at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(argv):
+    parser = _Parser(
+        prog="python -m fq",
+        description="Fake quantization for NumPy arrays.",
+        epilog="example: python -m fq demo. Each command has a --help of its own.",
+    )
+    parser.add_argument("--version", action="version", version=f"fq {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
     for add in _COMMANDS:
         add(commands)

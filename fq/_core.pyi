@@ -1,9 +1,19 @@
 """The extension module, for type checkers: NumPy's own stubs leave the parameters of a ufunc open."""
 
-from typing import Any, type_check_only
+from types import ModuleType
+from typing import Any, TypedDict, type_check_only
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+@type_check_only
+class _Operation(TypedDict):
+    inputs: list[str]
+    parameters: list[str]
+    outputs: list[str]
+    reduction: bool
+
+_Bins = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint64]]
 
 divide: dict[str, np.ufunc]
 reciprocal: dict[str, np.ufunc]
@@ -12,6 +22,8 @@ def cache_threshold() -> int: ...
 def compiler() -> str: ...
 def get_num_threads() -> int: ...
 def has_openmp() -> bool: ...
+def operations() -> dict[str, _Operation]: ...
+def storages() -> dict[np.dtype, tuple[int, bool]]: ...
 def set_num_threads(n: int, /) -> None: ...
 def target() -> str: ...
 def targets() -> list[str]: ...
@@ -20,32 +32,45 @@ def xla_handlers() -> dict[str, object]: ...
 def _all_set(bits: np.ndarray, n: int, /) -> bool: ...
 def _into_new(ufunc: np.ufunc, out: object, /, *inputs: object) -> Any: ...
 def _describe(ufunc: np.ufunc, doc: str, /) -> None: ...
-def _learnable_plain(
-    reciprocal: bool,
-    dy: object,
-    x: object,
-    scale: object,
-    zero_point: object,
-    qmin: object,
-    qmax: object,
-    out: object,
-    /,
-) -> tuple[Any, Any, Any] | None: ...
-def _learnable(
-    reciprocal: int,
-    dx: np.ndarray,
-    dy: np.ndarray,
-    x: np.ndarray,
-    scale: np.ndarray,
-    zero_point: np.ndarray,
-    qmin: np.ndarray,
-    qmax: np.ndarray,
-    keys: np.ndarray,
-    sums: np.ndarray,
-    /,
+def _backward_learnable(reciprocal: bool, /, *arguments: object) -> tuple[Any, Any, Any] | None: ...
+def _choose_qparams(type: type, /, *arguments: object) -> Any: ...
+def _clip_range(
+    method: str, dtype: np.dtype, bins: object, low: object, high: object, steps: int, symmetric: bool, share: float, /
 ) -> None: ...
+def _quantize(reciprocal: bool, /, *arguments: object) -> Any: ...
+def _dequantize(q: object, /, *arguments: object) -> Any: ...
+def _pack(to: np.ndarray, rows: np.ndarray, n: int, bits: int, /) -> None: ...
+def _unpack(to: np.ndarray, packed: np.ndarray, n: int, bits: int, signed: bool, /) -> None: ...
+def _help_with(errors: ModuleType, /) -> None: ...
+def _tensor_forward(*arguments: object) -> Any: ...
+def _tensor_backward(dy: object, bits: object, order: object, row: int, /) -> Any: ...
+def _tensor_learn(*arguments: object) -> Any: ...
+def _tensor_observed(*arguments: object) -> Any: ...
+def _use_torch(*arguments: object) -> bool: ...
 def _set_cache_threshold(bytes: int, /) -> None: ...
 def _set_target(name: str, /) -> None: ...
+def _extremes(
+    x: np.ndarray, kept: tuple[bool, ...], /
+) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[np.uint64], ...] | None]: ...
+def _distribution(x: np.ndarray, kept: tuple[bool, ...], /) -> _Bins: ...
+def _merge_bins(
+    start: np.ndarray,
+    keys: np.ndarray,
+    cells: np.ndarray,
+    other_start: np.ndarray,
+    other_keys: np.ndarray,
+    other_cells: np.ndarray,
+    /,
+) -> _Bins: ...
+def _values_of_bins(
+    dtype: np.dtype,
+    start: np.ndarray,
+    keys: np.ndarray,
+    cells: np.ndarray,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    /,
+) -> tuple[NDArray[np.float64], ...]: ...
 def _use_large_pages(memory: np.ndarray, /) -> None: ...
 
 @type_check_only
@@ -57,7 +82,6 @@ class _Quantize(np.ufunc):  # type: ignore[misc]
         zero_point: ArrayLike,
         qmin: ArrayLike,
         qmax: ArrayLike,
-        /,
         *args: Any,
         **kwargs: Any,
     ) -> NDArray[Any]: ...
@@ -71,7 +95,6 @@ class _Forward(np.ufunc):  # type: ignore[misc]
         zero_point: ArrayLike,
         qmin: ArrayLike,
         qmax: ArrayLike,
-        /,
         *args: Any,
         **kwargs: Any,
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]: ...
@@ -85,18 +108,17 @@ class _ForwardPacked(np.ufunc):  # type: ignore[misc]
         zero_point: ArrayLike,
         qmin: ArrayLike,
         qmax: ArrayLike,
-        /,
         *args: Any,
         **kwargs: Any,
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]: ...
 
 @type_check_only
 class _Backward(np.ufunc):  # type: ignore[misc]
-    def __call__(self, dy: ArrayLike, mask: ArrayLike, /, *args: Any, **kwargs: Any) -> NDArray[Any]: ...
+    def __call__(self, dy: ArrayLike, mask: ArrayLike, *args: Any, **kwargs: Any) -> NDArray[Any]: ...
 
 @type_check_only
 class _BackwardPacked(np.ufunc):  # type: ignore[misc]
-    def __call__(self, dy: ArrayLike, bits: ArrayLike, /, *args: Any, **kwargs: Any) -> NDArray[Any]: ...
+    def __call__(self, dy: ArrayLike, bits: ArrayLike, *args: Any, **kwargs: Any) -> NDArray[Any]: ...
 
 @type_check_only
 class _BackwardRecompute(np.ufunc):  # type: ignore[misc]
@@ -108,7 +130,6 @@ class _BackwardRecompute(np.ufunc):  # type: ignore[misc]
         zero_point: ArrayLike,
         qmin: ArrayLike,
         qmax: ArrayLike,
-        /,
         *args: Any,
         **kwargs: Any,
     ) -> NDArray[Any]: ...

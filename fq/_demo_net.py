@@ -8,7 +8,6 @@ import numpy as np
 import fq
 
 BATCH = 64
-_AVERAGING = np.float32(0.05)  # weight of a batch in the moving average of an activation's range
 
 
 class NoQuantizer:
@@ -25,74 +24,74 @@ class NoQuantizer:
 
     evaluate = forward
 
+    def calibrate(self, weight):
+        """Nothing to do."""
+
 
 class _Quantizer:
-    """Fake quantization of one tensor: between forward and backward it keeps the mask and nothing else."""
+    """Fake quantization of one tensor: between forward and backward it keeps the mask's bits and nothing else."""
 
     def __init__(self, bits):
         self.bits = bits
         self.x_bytes = self.mask_bytes = 0
         self.seconds = 0.0
 
-    def qparams_of(self, x):
-        return self._qparams(*self._range(x))
-
     def evaluate(self, x):
-        return fq.fake_quantize(x, *self.qparams_of(x))
+        return fq.fake_quantize(x, *self.qparams)
 
     def forward(self, x):
-        low, high = self._range(x)
         start = time.perf_counter()
-        y, self._mask = fq.forward(x, *self._qparams(low, high))
+        y, self._bits_of_mask = fq.forward_packed(x, *self.qparams)
         self.seconds += time.perf_counter() - start
-        self.x_bytes, self.mask_bytes = x.nbytes, self._mask.nbytes
+        self.x_bytes, self.mask_bytes = x.nbytes, self._bits_of_mask.nbytes
         return y
 
     def backward(self, dy):
         start = time.perf_counter()
-        dx = fq.backward(dy, self._mask)
+        dx = fq.backward_packed(dy, self._bits_of_mask)
         self.seconds += time.perf_counter() - start
         return dx
 
 
 class WeightQuantizer(_Quantizer):
-    """A symmetric grid per channel, one for each row, over the range that the weights have now."""
+    """A symmetric grid per channel, one for each row: the one of the least squared error."""
 
-    def _range(self, x):
-        return x.min(1, keepdims=True), x.max(1, keepdims=True)
+    def __init__(self, bits, weight):
+        super().__init__(bits)
+        self.calibrate(weight)
 
-    def _qparams(self, low, high):
-        return fq.choose_qparams(low, high, self.bits, symmetric=True)
+    def calibrate(self, weight):
+        """Choose the grid for the weights as they are now."""
+        self.qparams = fq.calibrate(weight, self.bits, axis=0, symmetric=True, method="mse")
 
 
 class ActivationQuantizer(_Quantizer):
-    """An affine grid per tensor, over the range of x that training then averages with that of each batch."""
+    """An affine grid per tensor: the one of the least squared error on all that was seen since the last choice."""
 
     def __init__(self, bits, x):
         super().__init__(bits)
-        self._low, self._high = x.min(), x.max()
+        self._seen = fq.Observer().update(x)
+        self.calibrate()
 
-    def _range(self, x):
-        return self._low, self._high
-
-    def _qparams(self, low, high):
-        return fq.choose_qparams(low, high, self.bits, signed=False)
+    def calibrate(self, weight=None):
+        """Choose the grid for what was seen, and begin to watch anew."""
+        if self._seen.count > 0:
+            self.qparams = self._seen.qparams(self.bits, signed=False, method="mse")
+            self._seen = fq.Observer()
 
     def forward(self, x):
-        self._observe(x)
+        start = time.perf_counter()
+        self._seen.update(x)
+        self.seconds += time.perf_counter() - start
         return super().forward(x)
-
-    def _observe(self, x):
-        self._low += _AVERAGING * (x.min() - self._low)
-        self._high += _AVERAGING * (x.max() - self._high)
 
 
 class InputQuantizer(ActivationQuantizer):
     """For the data, which need no gradient: keeps no mask."""
 
     def forward(self, x):
-        self._observe(x)
         start = time.perf_counter()
+        self._seen.update(x)
         y = self.evaluate(x)
         self.seconds += time.perf_counter() - start
         return y
@@ -111,8 +110,12 @@ class LearnedQuantizer(_Quantizer):
         self._factor = np.float32(fq.scale_gradient_factor(n, starts_from.qmax))
         self.gradient = np.zeros_like(self.log_scale)
 
-    def evaluate(self, x):
-        return fq.fake_quantize(x, np.exp(self.log_scale), *self._grid)
+    @property
+    def qparams(self):
+        return fq.QParams(np.exp(self.log_scale), *self._grid)
+
+    def calibrate(self, weight=None):
+        """Nothing to do."""
 
     def forward(self, x):
         start = time.perf_counter()
@@ -176,12 +179,22 @@ class Network:
         layers = []
         for old in self.layers:
             kind = ActivationQuantizer if layers else InputQuantizer
-            quantizers = kind(bits, x), WeightQuantizer(bits)
+            quantizers = kind(bits, x), WeightQuantizer(bits, old.weight)
             if learn_scale:
                 quantizers = _learned(bits, quantizers, (x, old.weight))
             layers.append(Layer(old.weight.copy(), old.bias.copy(), *quantizers))
             x = np.maximum(old.evaluate(x), 0)
         return Network(layers)
+
+    def calibrate(self):
+        """Choose every grid that is not trained for the weights as they are, and for what was seen of the inputs."""
+        for layer in self.layers:
+            layer.input_quantizer.calibrate(None)
+            layer.weight_quantizer.calibrate(layer.weight)
+
+    def copy(self):
+        """The same network in float, to be trained on apart."""
+        return Network([Layer(one.weight.copy(), one.bias.copy(), NoQuantizer(), NoQuantizer()) for one in self.layers])
 
     @property
     def parameters(self):
@@ -196,11 +209,15 @@ class Network:
     def quantizers(self):
         return [one for layer in self.layers for one in (layer.input_quantizer, layer.weight_quantizer)]
 
-    def accuracy(self, x, labels):
-        """The share of the labels that are right."""
+    def evaluate(self, x):
+        """The outputs, of which the largest is the answer."""
         for layer in self.layers[:-1]:
             x = np.maximum(layer.evaluate(x), 0)
-        return float(np.mean(self.layers[-1].evaluate(x).argmax(1) == labels))
+        return self.layers[-1].evaluate(x)
+
+    def accuracy(self, x, labels):
+        """The share of the labels that are right."""
+        return float(np.mean(self.evaluate(x).argmax(1) == labels))
 
     def gradients(self, x, labels):
         """The gradient of the mean cross-entropy for each of the parameters."""
@@ -221,8 +238,8 @@ def _learned(bits, quantizers, tensors):
     of_input, of_weight = quantizers
     x, weight = tensors
     if not isinstance(of_input, InputQuantizer):
-        of_input = LearnedQuantizer(bits, of_input.qparams_of(x), x.shape[1] * BATCH)
-    return of_input, LearnedQuantizer(bits, of_weight.qparams_of(weight), weight.shape[1])
+        of_input = LearnedQuantizer(bits, of_input.qparams, x.shape[1] * BATCH)
+    return of_input, LearnedQuantizer(bits, of_weight.qparams, weight.shape[1])
 
 
 def _cross_entropy_gradient(z, labels):

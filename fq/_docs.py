@@ -1,20 +1,20 @@
-"""The docstrings and signatures of the ufuncs, attached when fq is imported; their examples run as doctests."""
+"""The docstrings and signatures of the ufuncs, attached when fq is imported; their examples run as doctests.
+
+Names and sections come from the rows of src/ops.h. Here stand the texts: a summary, notes and examples a function, and
+what each argument is.
+"""
+
+from textwrap import fill
 
 from fq import _core
+
+_OPERATIONS = _core.operations()
 
 _REFERENCES = """\
 References
 ----------
 The mask comes from PyTorch PR #50561, "fake_quant: add a more memory efficient version"; the straight-through
 gradient from Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons" (2013)."""
-
-_X = """\
-x : array_like of float16, bfloat16, float32 or float64
-    Values to quantize, of any shape. Its type is the type of the result."""
-
-_DY = """\
-dy : array_like of float16, bfloat16, float32 or float64
-    Gradient with respect to y. Its type is the type of the result."""
 
 _QPARAMS = """\
 scale : array_like of real numbers
@@ -25,20 +25,11 @@ zero_point : array_like of integers
 qmin, qmax : array_like of integers
     The first and last level of the grid. No level may lie further from zero_point than 2**24, or 2**53 in float64."""
 
-_OUT = """\
-out, where, casting, order, dtype, subok, signature
-    As for every `numpy.ufunc`."""
+_PACKED_QPARAMS = """
+    The last axis of scale and zero_point is 1 or that of x.
+    qmin and qmax are the same along the last axis of x, and broadcast against the other axes."""
 
-_GUFUNC_OUT = """\
-out, axes, axis, casting, order, dtype, subok, signature
-    As for every generalized `numpy.ufunc`."""
-
-_ERRORS = """\
-TypeError
-    If x is not of the four types, or zero_point, qmin or qmax is not an integer.
-ValueError
-    If scale is not positive and finite, qmin exceeds qmax, zero_point lies outside them, a level is not exact, or
-    shapes do not broadcast."""
+_FLOATS = "array_like of float16, bfloat16, float32 or float64"
 
 _FORMULA = """\
     q_unclamped = rint({quotient}) + zero_point
@@ -55,24 +46,50 @@ _MULTIPLIES = {
     "rounded": "1 / scale and the product each rounded, which must be finite",
 }
 
+_INPUTS = {
+    "x": f"""\
+x : {_FLOATS}
+    Values to quantize, of any shape. Its type is the type of the result, or of the gradient.""",
+    "dy": f"""\
+dy : {_FLOATS}
+    Gradient with respect to y. Beside an x it is cast to the type of x, else its type is the type of the result.""",
+    "mask": """\
+mask : array_like of bool
+    The mask that `forward` gave. Broadcasts against dy.""",
+    "bits": """\
+bits : array_like of uint8
+    The bits that `forward_packed` gave: ceil(n / 8) along the last axis. The other axes broadcast against dy's.""",
+}
+
+_OUTPUTS = {
+    "y": """\
+y : array of the type of x
+    The nearest point of the grid, of the broadcast shape.""",
+    "mask": """\
+mask : array of bool
+    True where x was in range, so where the gradient passes. All that `backward` needs: x can be freed.""",
+    "bits": """\
+bits : array of uint8
+    The mask, its last axis packed to ceil(n / 8) bytes: ``np.packbits(mask, axis=-1, bitorder="little")``. Spare
+    bits are 0. The other axes stay, so bits slice, batch and shard like x. All that `backward_packed` needs.""",
+    "dx": """\
+dx : array of the type of x, or of dy where there is no x
+    Gradient with respect to x: the product dy * mask, so a masked NaN or infinity gives NaN, and a masked number
+    a zero of its sign.""",
+}
+
+_TYPE_ERRORS = {
+    "x": "x is not of the four types",
+    "dy": "dy is not of the four types",
+    "mask": "mask is not bool",
+    "bits": "bits is not uint8",
+}
+
 _TEXTS = {
     "fake_quantize": """\
 Round x to the grid of quantized levels and back to floats.
 
-Parameters
-----------
-{x}
-{qparams}
-{out}
-
-Returns
--------
-y : array of the type of x
-    The nearest point of the grid, of the broadcast shape.
-
-Raises
-------
-{errors}
+{sections}
 
 See Also
 --------
@@ -97,22 +114,7 @@ array([-2.  , -0.25,  0.  ,  0.25,  0.25,  1.75], dtype=float32)""",
     "forward": """\
 Fake-quantize x, and say which elements were inside the range.
 
-Parameters
-----------
-{x}
-{qparams}
-{out}
-
-Returns
--------
-y : array of the type of x
-    The nearest point of the grid, of the broadcast shape.
-mask : array of bool
-    True where x was in range, so where the gradient passes. All that `backward` needs: x can be freed.
-
-Raises
-------
-{errors}
+{sections}
 
 Notes
 -----
@@ -142,25 +144,7 @@ A scale per channel is a scale that broadcasts:
     "backward": """\
 The straight-through gradient: dy where the mask is True, zero elsewhere.
 
-Parameters
-----------
-{dy}
-mask : array_like of bool
-    The mask that `forward` gave. Broadcasts against dy.
-{out}
-
-Returns
--------
-dx : array of the type of dy
-    Gradient with respect to x: the product dy * mask, so a masked NaN or infinity gives NaN, and a masked number
-    a zero of its sign.
-
-Raises
-------
-TypeError
-    If dy is not of the four types or mask is not bool.
-ValueError
-    If shapes do not broadcast.
+{sections}
 
 {references}
 
@@ -172,22 +156,7 @@ array([1., 0., 3.], dtype=float32)""",
     "backward_recompute": """\
 The straight-through gradient the older way: keeps x and works the mask out again.
 
-Parameters
-----------
-{dy}
-x : array_like of the type of dy
-    What the forward was given.
-{qparams}
-{out}
-
-Returns
--------
-dx : array of the type of dy
-    Gradient with respect to x: equal to ``backward(dy, mask)`` with the mask of ``forward(x, ...)``.
-
-Raises
-------
-{errors}
+{sections}
 
 Notes
 -----
@@ -209,24 +178,7 @@ array([0., 2., 0.], dtype=float32)""",
     "forward_packed": """\
 Fake-quantize x, and say in one bit an element which were inside the range.
 
-Parameters
-----------
-{x} It has at least one axis.
-{qparams} The last axis of scale and zero_point is 1 or that of x.
-    qmin and qmax are the same along the last axis of x, and broadcast against the other axes.
-{gufunc_out}
-
-Returns
--------
-y : array of the type of x
-    The nearest point of the grid.
-bits : array of uint8
-    The mask, its last axis packed to ceil(n / 8) bytes: ``np.packbits(mask, axis=-1, bitorder="little")``. Spare
-    bits are 0. The other axes stay, so bits slice, batch and shard like x. All that `backward_packed` needs.
-
-Raises
-------
-{errors}
+{sections}
 
 Notes
 -----
@@ -250,24 +202,7 @@ array([0., 1., 1., 1., 1., 0.], dtype=float32)""",
     "backward_packed": """\
 The straight-through gradient from a mask of one bit an element.
 
-Parameters
-----------
-{dy} It has at least one axis.
-bits : array_like of uint8
-    The bits that `forward_packed` gave: ceil(n / 8) along the last axis. The other axes broadcast against dy's.
-{gufunc_out}
-
-Returns
--------
-dx : array of the type of dy
-    Gradient with respect to x: the product dy * mask, as `backward` gives it.
-
-Raises
-------
-TypeError
-    If dy is not of the four types or bits is not uint8.
-ValueError
-    If the last axis of bits is not ceil(n / 8), or shapes do not broadcast.
+{sections}
 
 {references}
 
@@ -278,27 +213,45 @@ Examples
 array([1., 0., 3.], dtype=float32)""",
 }
 
-_QPARAM_NAMES = ["scale", "zero_point", "qmin", "qmax"]
-_INPUTS = {
-    "fake_quantize": ["x", *_QPARAM_NAMES],
-    "forward": ["x", *_QPARAM_NAMES],
-    "backward": ["dy", "mask"],
-    "backward_recompute": ["dy", "x", *_QPARAM_NAMES],
-    "forward_packed": ["x", *_QPARAM_NAMES],
-    "backward_packed": ["dy", "bits"],
-}
+
+_INDENT = {"initial_indent": "    ", "subsequent_indent": "    "}
+
+
+def _sections(name):
+    """Parameters, Returns and Raises."""
+    operation = _OPERATIONS[name]
+    inputs, outputs, has_grid = operation["inputs"], operation["outputs"], bool(operation["parameters"])
+    packed = "bits" in inputs + outputs
+    wrong = [_TYPE_ERRORS[one] for one in inputs] + ["zero_point, qmin or qmax is not an integer"] * has_grid
+    values = "scale is not positive and finite, qmin exceeds qmax, zero_point lies outside them, a level is not exact, "
+    values = values * has_grid + "the last axis of bits is not ceil(n / 8), " * ("bits" in inputs)
+    parts = [_INPUTS[one] for one in inputs]
+    parts[0] += "\n    It has at least one axis." * packed
+    parts += [_QPARAMS + _PACKED_QPARAMS * packed] * has_grid
+    parts.append(f"out, {'axes, axis' if packed else 'where'}, casting, order, dtype, subok, signature")
+    parts.append(f"    As for every {'generalized ' * packed}`numpy.ufunc`.")
+    raises = {
+        "TypeError": f"If {', or '.join(wrong)}.",
+        "ValueError": f"If {values + 'or ' if values else ''}shapes do not broadcast.",
+    }
+    return "\n\n".join(
+        (
+            _section("Parameters", parts),
+            _section("Returns", [_OUTPUTS[one] for one in outputs]),
+            _section("Raises", [f"{error}\n{fill(text, 115, **_INDENT)}" for error, text in raises.items()]),
+        )
+    )
+
+
+def _section(title, parts):
+    return "\n".join((title, "-" * len(title), *parts))
 
 
 def text_of(name, module):
     """The docstring of ``module.name``."""
     arithmetic = _MULTIPLIES if module == "fq.reciprocal" else _DIVIDES
     return _TEXTS[name].format(
-        x=_X,
-        dy=_DY,
-        qparams=_QPARAMS,
-        out=_OUT,
-        gufunc_out=_GUFUNC_OUT,
-        errors=_ERRORS,
+        sections=_sections(name),
         references=_REFERENCES,
         module=module,
         formula=_FORMULA.format(**arithmetic),
@@ -313,14 +266,14 @@ def _signature(ufunc, names):
     built_in = getattr(ufunc, "__signature__", None)
     if built_in is None:
         return None
-    inputs = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
+    inputs = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
     return built_in.replace(parameters=[*inputs, *list(built_in.parameters.values())[ufunc.nin :]])
 
 
 def describe(ufuncs, module):
     """Give each ufunc of the dict its docstring and, from NumPy 2.4 on, its signature and module."""
     for name, ufunc in ufuncs.items():
-        signature = _signature(ufunc, _INPUTS[name])
+        signature = _signature(ufunc, _OPERATIONS[name]["inputs"] + _OPERATIONS[name]["parameters"])
         if signature is None:
             _core._describe(ufunc, text_of(name, module))
         else:

@@ -4,6 +4,7 @@ import numpy as np
 
 import fq
 from fq import _core, gradcheck
+from fq._gradcheck_inputs import Candidate
 from fq._input import InputError, imported
 
 _GRIDS = {"tensor": ((), ()), "channel": ((4, 1), (4, 1))}
@@ -74,6 +75,8 @@ def _case(grid, dtype, seed):
 
 def _function(option, path):
     found = imported(option, path, "pkg.mod:name")
-    if not callable(found):
-        raise InputError(f"argument {option}: {path} is not a function")
+    try:
+        Candidate(option.removeprefix("--"), found)
+    except TypeError as error:
+        raise InputError(f"argument {option}: {path}: {error}") from None
     return found

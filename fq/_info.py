@@ -8,7 +8,7 @@ import fq
 from fq import _core
 
 
-def lines():
+def lines() -> list[tuple[str, str]]:
     """(what, value) for each line."""
     target = _core.target()
     threads = f"{fq.get_num_threads()}" if _core.has_openmp() else "1 (built without OpenMP)"
@@ -19,12 +19,19 @@ def lines():
         ("built by", _core.compiler()),
         ("SIMD target", f"{target} (this machine has {', '.join(_core.targets())}; FQ_SIMD forces one)"),
         ("threads", f"{threads} (FQ_NUM_THREADS, OMP_NUM_THREADS or fq.set_num_threads)"),
-        ("cache threshold", f"{_core.cache_threshold():,} bytes of output; beyond, stored past the cache"),
+        ("stores", f"stores are non-temporal from {_core.cache_threshold():,} bytes on (FQ_STREAM_FROM)"),
+        ("XLA", _xla()),
         ("types", ", ".join(dtype.name for dtype in _core.types())),
     ]
 
 
-def run():
+def _xla() -> str:
+    if _core.xla_handlers():
+        return f"{len(_core.xla_handlers())} handlers, for fq.jax on the CPU"
+    return "built without jaxlib's header: fq.jax runs in XLA's own operations (install jax, then fq from its source)"
+
+
+def run() -> None:
     """Print them."""
     for what, value in lines():
         print(f"{what:16} {value}")

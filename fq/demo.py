@@ -1,7 +1,8 @@
 """The demonstration: trains a small network with fake quantization on real data, in NumPy, and prints what it cost.
 
-A multilayer perceptron is trained in float, quantized after training (PTQ), and trained on with fq from there (QAT).
-Weights have a symmetric grid per channel, one for each output; activations, the data too, an affine one per tensor.
+A multilayer perceptron is trained in float, quantized after training (PTQ), trained on with fq instead (QAT), and
+turned into integers that run. Weights have a symmetric grid per channel, one for each output; activations, the data
+too, an affine one per tensor: each the grid of the least squared error, chosen anew at every epoch.
 """
 
 import os
@@ -13,6 +14,7 @@ import numpy as np
 
 import fq
 from fq._demo_data import load
+from fq._demo_integers import IntegerNetwork, float_file_bytes
 from fq._demo_net import BATCH, Adam, Network
 from fq._input import InputError, need
 
@@ -23,13 +25,17 @@ _LEARNING_RATE = 0.003
 _PLOTS = (".png", ".pdf", ".svg")
 _NOTES = """\
 Accuracy on {test:,} samples of {classes} classes, after training on {train:,} others.
-PTQ: quantized after training in float. QAT: trained on from there with fq.
-Bytes kept from forward to backward for the activations of a batch of {batch} and for the weights, whose x stays anyway.
-Times are medians of QAT, choose_qparams included, and vary from run to run; all else is given by the seed."""
+float: trained for {epochs} epochs. PTQ: quantized after these. QAT: half of these in
+float, half with fq. ints: QAT's network in integers, of which {agree} of
+{test:,} answers are those that it was trained to give. KB: a file of these integers
+and their scales; in float {float_bytes:.1f}. A step of QAT keeps {mask:,} bytes of masks, a
+bit an element, where keeping x would take {x:,}: for the activations of a
+batch of {batch}, and the weights. Times are medians of QAT, with what observes
+ranges, and vary from run to run; all else is given by the seed."""
 
-_NOTE_ON_LEARNED = (
-    "learned: QAT with scales learned by gradient (LSQ), as long; it keeps x. The costs are those of QAT."
-)
+_NOTE_ON_LEARNED = """\
+learned: QAT with scales learned by gradient (LSQ), as long; it keeps x. Times
+and bytes are those of QAT."""
 
 
 class Row(NamedTuple):
@@ -43,6 +49,10 @@ class Row(NamedTuple):
     mask_bytes: int
     fq_seconds: float
     step_seconds: float
+    integer_accuracy: float
+    agree: int  # answers of the integers that are those of QAT's network
+    integer_bytes: int
+    float_bytes: int
     learned_accuracy: float | None = None  # of QAT with learned scales
 
 
@@ -58,7 +68,7 @@ def run(bits, epochs, seed, data_path=None, plot_path=None, learn_scale=False):
     # On matrices this small a second thread gains nothing, and where cores are busy BLAS is ten times slower for it.
     with limits(1, user_api="blas"):
         rows = _train_all(data, bits, epochs, seed, tqdm, learn_scale)
-    print(_table(rows, data))
+    print(_table(rows, data, epochs))
     if plot_path is not None:
         _draw(rows, plot_path)
     return rows
@@ -92,22 +102,33 @@ def _train_all(data, bits, epochs, seed, tqdm, learn_scale):
     sizes = (data.x_train.shape[1], *_HIDDEN, data.classes)
     network = Network.random(sizes, np.random.default_rng([seed, 1]))
     rows = []
-    with tqdm(total=epochs * (1 + len(bits) * (1 + learn_scale)), unit="epoch", file=sys.stderr) as bar:
+    with tqdm(total=epochs * (2 + len(bits) * (1 + learn_scale)), unit="epoch", file=sys.stderr) as bar:
         bar.set_description("float")
         _train(network, data, epochs, np.random.default_rng([seed, 2]), bar)
-        float_accuracy = network.accuracy(data.x_test, data.y_test)
+        trained_on = network.copy()
+        _train(trained_on, data, epochs, np.random.default_rng([seed, 3]), bar)
         for one in bits:
             bar.set_description(f"{one} bits")
-            quantized = network.quantized(one, data.x_train)
-            ptq_accuracy = quantized.accuracy(data.x_test, data.y_test)
-            cost = _train(quantized, data, epochs, np.random.default_rng([seed, 3, one]), bar)
-            row = Row(one, float_accuracy, ptq_accuracy, quantized.accuracy(data.x_test, data.y_test), *cost)
-            if learn_scale:
-                learned = network.quantized(one, data.x_train, learn_scale=True)
-                _train(learned, data, epochs, np.random.default_rng([seed, 3, one]), bar)
-                row = row._replace(learned_accuracy=learned.accuracy(data.x_test, data.y_test))
-            rows.append(row)
+            rows.append(_train_one(network, trained_on, data, one, epochs, seed, bar, learn_scale))
     return rows
+
+
+def _train_one(network, trained_on, data, bits, epochs, seed, bar, learn_scale):
+    """The row of so many bits: trained from network on, beside trained_on, the network that went on in float."""
+    test = data.x_test, data.y_test
+    ptq_accuracy = trained_on.quantized(bits, data.x_train).accuracy(*test)
+    quantized = network.quantized(bits, data.x_train)
+    cost = _train(quantized, data, epochs, np.random.default_rng([seed, 3, bits]), bar)
+    integers = IntegerNetwork(quantized)
+    answers = integers.evaluate(data.x_test).argmax(1)
+    agree = int(np.sum(answers == quantized.evaluate(data.x_test).argmax(1)))
+    of_integers = float(np.mean(answers == data.y_test)), agree, integers.file_bytes(), float_file_bytes(trained_on)
+    row = Row(bits, trained_on.accuracy(*test), ptq_accuracy, quantized.accuracy(*test), *cost, *of_integers)
+    if learn_scale:
+        learned = network.quantized(bits, data.x_train, learn_scale=True)
+        _train(learned, data, epochs, np.random.default_rng([seed, 3, bits]), bar)
+        row = row._replace(learned_accuracy=learned.accuracy(*test))
+    return row
 
 
 def _train(network, data, epochs, rng, bar):
@@ -116,6 +137,7 @@ def _train(network, data, epochs, rng, bar):
     steps = n // batch
     adam, seconds, quantizers = Adam(network.parameters), [], network.quantizers
     for epoch in range(epochs):
+        network.calibrate()
         for k, rows in enumerate(rng.permutation(n)[: steps * batch].reshape(steps, batch)):
             rate = _LEARNING_RATE * (1 + np.cos(np.pi * (epoch * steps + k) / (epochs * steps))) / 2
             fq_start, start = sum(one.seconds for one in quantizers), time.perf_counter()
@@ -131,16 +153,20 @@ def _batch(data):
     return min(BATCH, len(data.x_train))
 
 
-def _table(rows, data):
+def _table(rows, data, epochs):
     learned = rows[0].learned_accuracy is not None
     column = "  learned" if learned else ""
-    lines = [f"bits    float      PTQ      QAT{column}    bytes, x kept  bytes, mask kept   ms in fq  ms a step"]
+    lines = [f"bits    float      PTQ      QAT{column}     ints      KB   ms in fq  ms a step"]
     for row in rows:
-        shown = [*row[1:4], row.learned_accuracy] if learned else row[1:4]
+        shown = [*row[1:4], *([row.learned_accuracy] if learned else []), row.integer_accuracy]
         accuracies = "".join(f"{accuracy:9.1%}" for accuracy in shown)
         times = f"{1e3 * row.fq_seconds:11.3f}{1e3 * row.step_seconds:11.3f}"
-        lines.append(f"{row.bits:4}{accuracies}{row.x_bytes:17,}{row.mask_bytes:18,}{times}")
-    notes = _NOTES.format(test=len(data.x_test), classes=data.classes, train=len(data.x_train), batch=_batch(data))
+        lines.append(f"{row.bits:4}{accuracies}{row.integer_bytes / 1000:8.1f}{times}")
+    sizes = {"test": len(data.x_test), "train": len(data.x_train), "classes": data.classes, "batch": _batch(data)}
+    fewest = min(row.agree for row in rows)
+    agree = "all" if fewest == len(data.x_test) else f"{fewest:,} or more"
+    costs = {"mask": rows[0].mask_bytes, "x": rows[0].x_bytes, "float_bytes": rows[0].float_bytes / 1000}
+    notes = _NOTES.format(**sizes, **costs, agree=agree, epochs=2 * epochs)
     return "\n".join([*lines, "", notes, *([_NOTE_ON_LEARNED] if learned else [])])
 
 

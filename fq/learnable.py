@@ -1,17 +1,29 @@
 """Gradients of the scale and the zero point, as LSQ and LSQ+ learn them."""
 
 import math
-from itertools import zip_longest
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from fq import _core
-from fq.reference import _TYPE_NAMES, _TYPES, _type_computed_in
+from fq import _core, _errors
 
 __all__ = ["backward_learnable", "scale_gradient_factor"]
 
+Out = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
 
-def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, out=None):
+
+# The two sums are arrays, or scalars where scale and zero_point are.
+def backward_learnable(
+    dy: ArrayLike,
+    x: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike,
+    qmin: ArrayLike,
+    qmax: ArrayLike,
+    *,
+    out: Out | None = None,
+) -> tuple[Any, Any, Any]:
     """Gradients of x, scale and zero_point, in one pass.
 
     With r = rint(x / scale), rounded as `fq.forward` rounds it, and q = r + zero_point::
@@ -23,7 +35,8 @@ def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, out=None):
     Parameters
     ----------
     dy, x : array_like of float16, bfloat16, float32 or float64
-        Gradient with respect to y, and the input of the forward: of one shape and one type.
+        Gradient with respect to y, and the input of the forward: of one shape. The type of x is that of the results;
+        dy of another type is cast to it.
     scale : array_like of real numbers
         Width of a step: positive and finite, of any shape that broadcasts into x.
     zero_point : array_like of integers
@@ -40,12 +53,18 @@ def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, out=None):
     dscale, dzero_point : ndarray or scalar
         Of the shapes of scale and zero_point; float32, or float64 for float64 x. Summed in float64, in an order
         that depends on the shapes and on the order of the axes in memory alone: the same bits for any number of
-        threads. 0 for an empty x. The quotient x / scale is that of the forward; a NaN in x makes dscale NaN.
+        threads. 0 for an empty x. A NaN in x makes dscale NaN; an infinity is clamped, as in the forward.
+
+    Notes
+    -----
+    The residual r - x / scale is that of the numbers, without error: x - r * scale is a number of the type computed
+    in. dscale is (qmin - zero_point) * [sum of dy below] + (qmax - zero_point) * [sum of dy above] - [sum of
+    dy * (x - r * scale) in range] / scale, the sums in float64, rounded once when stored.
 
     Raises
     ------
     TypeError
-        If dy or x is not of the four types, their types differ, or zero_point, qmin or qmax is not an integer.
+        If dy or x is not of the four types, zero_point, qmin or qmax is not an integer, or an array is masked.
     ValueError
         If the shapes of dy and x differ, a parameter does not broadcast into x, or one has a value that
         `fq.forward` refuses.
@@ -65,7 +84,7 @@ def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, out=None):
     return _backward(dy, x, (scale, zero_point, qmin, qmax), out, reciprocal=False)
 
 
-def scale_gradient_factor(n, qmax):
+def scale_gradient_factor(n: int, qmax: int) -> float:
     """LSQ's factor for the gradient of a scale, 1 / sqrt(n * qmax).
 
     The sum over n elements makes the gradient of a scale much larger, relative to the scale, than those of weights
@@ -101,110 +120,79 @@ def scale_gradient_factor(n, qmax):
     return 1 / math.sqrt(n * qmax)
 
 
-def _backward(dy, x, qparams, out, reciprocal):
-    plain = _core._learnable_plain(reciprocal, dy, x, *qparams, out)
-    if plain is None:
-        return _backward_of_any(dy, x, qparams, out, reciprocal)
-    dx, dscale, dzero_point = plain
-    if isinstance(dzero_point, np.ndarray) and np.ndim(qparams[1]) == 0:
-        with np.errstate(all="ignore"):
-            dzero_point = dscale.dtype.type(dzero_point.sum())
+_NAMES = "dy", "x", "scale", "zero_point", "qmin", "qmax"
+
+
+def _backward(dy: Any, x: Any, qparams: tuple[Any, ...], out: Any, reciprocal: bool) -> tuple[Any, Any, Any]:
+    results = _core._backward_learnable(reciprocal, dy, x, *qparams, out)
+    return _backward_of_any(dy, x, qparams, out, reciprocal) if results is None else results
+
+
+def _backward_of_any(dy: Any, x: Any, qparams: tuple[Any, ...], out: Any, reciprocal: bool) -> tuple[Any, Any, Any]:
+    arrays = _converted((dy, x, *qparams))
+    _check_shapes(arrays)
+    shapes = tuple(one.shape for one in arrays[1:4])
+    given = (None, None, None) if out is None else out
+    _check_out(given, shapes, (arrays[1].dtype, arrays[2].dtype, arrays[2].dtype))
+    # A value that np.broadcast_to repeats has a gradient at each place; a copy tells them apart.
+    arrays[2:4] = [one.copy() if 0 in one.strides else one for one in arrays[2:4]]
+    # Scalars have an axis in C.
+    arrays[:2] = [np.atleast_1d(one) for one in arrays[:2]]
+    into = None if given[0] is None else (np.atleast_1d(given[0]), None, None)
+    results = _core._backward_learnable(reciprocal, *arrays, into)
+    if results is None:  # dx overlaps what is read, or is not aligned
+        results = _core._backward_learnable(reciprocal, *arrays, None)
+    assert results is not None
+    for shape, old, new in zip(shapes, given, results, strict=True):
+        if old is not None and not np.may_share_memory(old, new):
+            np.copyto(old, np.reshape(new, shape))
+    dx, dscale, dzero_point = (
+        np.reshape(new, shape)[()] if old is None else old
+        for shape, old, new in zip(shapes, given, results, strict=True)
+    )
     return dx, dscale, dzero_point
 
 
-def _backward_of_any(dy, x, qparams, out, reciprocal):
-    dy, x = _elements("dy", dy), _elements("x", x)
-    if dy.dtype != x.dtype:
-        raise TypeError(f"dy and x must have one type, got {dy.dtype} and {x.dtype}")
-    if dy.shape != x.shape:
-        raise ValueError(f"dy and x must have one shape, got {dy.shape} and {x.shape}")
-    computed = np.dtype(_type_computed_in(x))
-    qparams = _parameters(qparams, x.shape, computed)
-    shapes = x.shape, qparams[0].shape, qparams[1].shape
-    given = (None, None, None) if out is None else out
-    dx, dscale, dzero_point = _outputs(given, shapes, (x.dtype, computed, computed), x)
-    unsafe = not dx.flags.aligned or any(_overlap_apart(dx, given) for given in (dy, x, *qparams))
-    safe = np.empty_like(dx) if unsafe else dx
-    # A sum for every set of parameters, then those over which scale or zero_point is broadcast are added up.
-    shape = _common_shape(qparams)
-    sums = np.zeros((2, math.prod(shape)))
-    of_scale, of_zero_point = (one.reshape(shape) for one in sums)
-    if x.size > 0:
-        _core._learnable(reciprocal, safe, dy, x, *qparams, of_scale, sums)
-    if safe is not dx:
-        np.copyto(dx, safe)
+def _converted(given: tuple[Any, ...]) -> list[np.ndarray]:
+    """All arguments as C reads them: arrays of the types of a loop, in the machine's byte order, and aligned."""
+    # Views, whose shapes stay as they are while the conversions of others run code.
+    arrays = [np.asanyarray(one).view() for one in given]
+    _errors.check("backward_learnable", tuple(arrays))
+    arrays = [one.view(np.ndarray) for one in arrays]
+    try:
+        dtypes = _core.divide["backward_recompute"].resolve_dtypes((*(one.dtype for one in arrays), None))
+    except TypeError as error:
+        raise _errors.explain("backward_learnable", error, given, None) or error from None
     with np.errstate(all="ignore"):
-        _store(dscale, of_scale)
-        _store(dzero_point, of_zero_point)
-    # As ufuncs do: what was given as it is, and a scalar for a new array without axes.
-    return tuple(one[()] if old is None else one for one, old in zip((dx, dscale, dzero_point), given, strict=True))
+        return [_readable(one, dtype) for one, dtype in zip(arrays, dtypes, strict=False)]
 
 
-def _elements(name, given):
-    array = np.asarray(given)
-    if array.dtype.type.__name__ not in _TYPES:
-        raise TypeError(f"{name} must be {_TYPE_NAMES}, got {array.dtype}")
-    return _readable(array, array.dtype.newbyteorder("="))
-
-
-def _readable(array, dtype):
-    """The array as C reads it: of this type, in the machine's byte order, and aligned."""
+def _readable(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     array = array.astype(dtype, copy=False)
-    return array if array.flags.aligned else array.copy()
+    return array if array.flags.aligned else array.copy(order="K")
 
 
-def _parameters(qparams, shape, computed):
-    """scale, zero_point, qmin and qmax as arrays of the types computed with, which broadcast into the shape."""
-    arrays = []
-    for name, given in zip(("scale", "zero_point", "qmin", "qmax"), qparams, strict=True):
-        array, dtype = np.asarray(given), computed if name == "scale" else np.dtype(np.int64)
-        if not np.can_cast(array.dtype, dtype, "same_kind"):
-            accepted = "a real number" if name == "scale" else "an integer"
-            raise TypeError(f"{name} must be {accepted} or an array of them, got {array.dtype}")
-        if not broadcasts_into(array.shape, shape):
-            raise ValueError(f"{name} must broadcast into x of shape {shape}, got shape {array.shape}")
-        with np.errstate(all="ignore"):
-            arrays.append(_readable(array, dtype))
-    return arrays
+def _check_shapes(arrays: list[np.ndarray]) -> None:
+    dy, x, *qparams = (one.shape for one in arrays)
+    if dy != x:
+        raise ValueError(f"dy and x must have one shape, got {dy} and {x}")
+    for name, shape in zip(_NAMES[2:], qparams, strict=True):
+        if not broadcasts_into(shape, x):
+            raise ValueError(_errors.misfit(name, shape, x, "broadcast into"))
 
 
-def broadcasts_into(shape, into):
+def broadcasts_into(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
     """Whether an array of one shape can be broadcast to the other."""
     return len(shape) <= len(into) and all(a in (1, b) for a, b in zip(shape[::-1], into[::-1], strict=False))
 
 
-def _common_shape(arrays):
-    """The shape to which arrays broadcast, which are known to; np.broadcast knows 32 axes, where arrays have 64."""
-    axes = zip_longest(*(array.shape[::-1] for array in arrays), fillvalue=1)
-    return tuple(next((length for length in axis if length != 1), 1) for axis in axes)[::-1]
-
-
-def _outputs(out, shapes, dtypes, x):
+def _check_out(out: Any, shapes: tuple[tuple[int, ...], ...], dtypes: tuple[np.dtype, ...]) -> None:
     if not isinstance(out, tuple) or len(out) != 3:
         raise TypeError("out must be a tuple of three arrays or None: dx, dscale, dzero_point")
-    results = []
     for name, one, shape, dtype in zip(("dx", "dscale", "dzero_point"), out, shapes, dtypes, strict=True):
         if one is None:
-            one = np.empty_like(x) if name == "dx" else np.empty(shape, dtype)
+            continue
         if not isinstance(one, np.ndarray) or one.dtype != dtype or not one.dtype.isnative:
             raise TypeError(f"out for {name} must be an array of {dtype}, got {getattr(one, 'dtype', type(one))}")
         if one.shape != shape or not one.flags.writeable:
             raise ValueError(f"out for {name} must be a writable array of shape {shape}, got shape {one.shape}")
-        results.append(one)
-    return results
-
-
-def _overlap_apart(one, other):
-    """Whether two arrays share memory otherwise than element for element."""
-    return np.may_share_memory(one, other) and not (
-        one.__array_interface__["data"] == other.__array_interface__["data"]
-        and one.strides == other.strides
-        and one.shape == other.shape
-    )
-
-
-def _store(to, sums):
-    """The sums over the axes along which `to` is broadcast."""
-    lengths = (1,) * (sums.ndim - to.ndim) + to.shape
-    axes = tuple(axis for axis in range(sums.ndim) if lengths[axis] == 1 != sums.shape[axis])
-    to[...] = (sums.sum(axes) if axes else sums).reshape(to.shape)

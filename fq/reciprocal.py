@@ -5,16 +5,34 @@ levels. ``backward`` and ``backward_packed``
 have no division, and are here for completeness.
 """
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
 from fq import _core, _docs
+from fq.integers import _checked_bits, _quantize
 from fq.learnable import _backward
 
 _docs.describe(_core.reciprocal, "fq.reciprocal")
 
-globals().update(_core.reciprocal)  # the ufuncs: a row of src/ops.h each
+fake_quantize = _core.reciprocal["fake_quantize"]
+forward = _core.reciprocal["forward"]
+backward = _core.reciprocal["backward"]
+backward_recompute = _core.reciprocal["backward_recompute"]
+forward_packed = _core.reciprocal["forward_packed"]
+backward_packed = _core.reciprocal["backward_packed"]
 
 __all__ = [
-    *_core.reciprocal,
+    "backward",
     "backward_learnable",
+    "backward_packed",
+    "backward_recompute",
+    "fake_quantize",
+    "forward",
+    "forward_packed",
+    "quantize",
+    "quantize_packed",
 ]
 
 
@@ -38,3 +56,62 @@ def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, out=None):
     (array([1., 0.]), np.float64(7.2), np.float64(-0.25))
     """
     return _backward(dy, x, (scale, zero_point, qmin, qmax), out, reciprocal=True)
+
+
+def quantize(
+    x: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike,
+    qmin: ArrayLike,
+    qmax: ArrayLike,
+    dtype: DTypeLike | None = None,
+    out: np.ndarray | None = None,
+) -> Any:
+    """Quantize x to integers: `fq.quantize` with x * (1 / scale) for x / scale.
+
+    Parameters
+    ----------
+    x, scale, zero_point, qmin, qmax, dtype, out
+        As for `fq.quantize`. 1 / scale must be finite.
+
+    Returns
+    -------
+    q : ndarray or scalar
+        The level of each element, whose value `fq.reciprocal.fake_quantize` gives.
+
+    Examples
+    --------
+    >>> import fq, numpy as np
+    >>> fq.reciprocal.quantize(np.array([0.2, 9.0]), 0.25, 0, -8, 7)
+    array([1, 7], dtype=int8)
+    """
+    return _quantize(x, (scale, zero_point, qmin, qmax), dtype, 0, out, reciprocal=True)
+
+
+def quantize_packed(
+    x: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike,
+    qmin: ArrayLike,
+    qmax: ArrayLike,
+    bits: int = 4,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Quantize x to integers that share bytes: `fq.quantize_packed` with x * (1 / scale) for x / scale.
+
+    Parameters
+    ----------
+    x, scale, zero_point, qmin, qmax, bits, out
+        As for `fq.quantize_packed`. 1 / scale must be finite.
+
+    Returns
+    -------
+    packed : ndarray of uint8
+
+    Examples
+    --------
+    >>> import fq, numpy as np
+    >>> fq.reciprocal.quantize_packed(np.array([0.2, 9.0]), 0.25, 0, -8, 7)
+    array([113], dtype=uint8)
+    """
+    return _quantize(x, (scale, zero_point, qmin, qmax), None, _checked_bits(bits), out, reciprocal=True)

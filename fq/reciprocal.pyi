@@ -1,6 +1,7 @@
 """The names of fq.reciprocal, for type checkers."""
 
 from fq._core import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
+from fq.integers import quantize, quantize_packed
 from fq.learnable import backward_learnable
 
 backward: _Backward
@@ -18,4 +19,6 @@ __all__ = [
     "fake_quantize",
     "forward",
     "forward_packed",
+    "quantize",
+    "quantize_packed",
 ]

@@ -3,15 +3,18 @@
 
 #include <string.h>
 
+#include "atomics.h"
 #include "cpu.h"
 
 #define X(target) &fq_target_##target,
 static const fq_target *const all[] = {FQ_TARGETS};
 #undef X
 
+/* Fixed at import, which chooses a target before any other thread can call. */
 static const fq_target *available[FQ_MOST_TARGETS + 1]; /* the best first, then NULL */
-static const fq_target *in_use = &fq_target_portable;
 static int divides;
+
+static FQ_ATOMIC(const fq_target *) in_use = &fq_target_portable;
 
 static void find_targets(void)
 {

@@ -5,13 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kinds.h"
 #include "ops.h"
 #include "types.h"
 
 enum {
     FQ_BLOCK = 64,      /* elements that one mask word covers */
     CACHE_LINE = 64,    /* bytes */
-    FQ_SUMS = 16,       /* sums side by side in a learnable backward, whatever the width of a vector */
+    FQ_SUMS = 16,       /* elements in a row that a learnable backward adds to sums of their own, on every target */
     FQ_ALIGN_FROM = 512, /* elements from which a call begins its stores at a cache line */
     FQ_MOST_AXES = 64
 };
@@ -20,65 +21,112 @@ enum {
 typedef enum { FQ_OP_ROWS(FQ_OP_NUMBER, ) FQ_OPS } fq_op;
 #undef FQ_OP_NUMBER
 
-/* How a kernel gets x / scale. The first three take one scale for all elements, EACH one per element. */
+/* The ufuncs come first, then the operations with integers, then the reductions. */
+#define FQ_OP_COUNT(...) +1
+enum { FQ_UFUNCS = FQ_MAP_ROWS(FQ_OP_COUNT, ), FQ_MAPS = FQ_UFUNCS FQ_INTEGER_ROWS(FQ_OP_COUNT, ) };
+#undef FQ_OP_COUNT
+
+/* How a kernel gets x / scale. The first three take one scale for all elements of a row, EACH one per element. */
 typedef enum {
     FQ_DIVIDE,
-    FQ_DIVIDE_FAST, /* by multiplication and correction: the same bits while scale is in the safe range */
+    FQ_DIVIDE_FAST, /* by multiplication and correction: the same bits from FQ_FAST_FROM to FQ_FAST_TO */
     FQ_MULTIPLY,    /* x * (1 / scale), rounded twice: PyTorch's arithmetic */
     FQ_DIVIDE_EACH,
     FQ_MULTIPLY_EACH,
     FQ_WAYS
 } fq_way;
 
-/* DIVIDE_FAST rounds a quotient correctly where its remainder, 2**-47 (2**-105) of x, and the quotient itself are normal
- * numbers. The level of any other is 0, but the learnable backward wants its bits too: it divides tiny values, and everything
- * where scale is above its limit. */
-#define FQ_TINY_F32 0x1p-100
-#define FQ_TINY_F64 0x1p-960
-#define FQ_LEARN_FAST_TO 0x1p20 /* scale */
+/* Scales between which neither 1 / scale nor the remainder of a quotient in range overflows or loses bits. */
+#define FQ_FAST_FROM_F32 0x1p-90
+#define FQ_FAST_TO_F32 0x1p90
+#define FQ_FAST_FROM_F64 0x1p-900
+#define FQ_FAST_TO_F64 0x1p900
 
-/* What never changes inside a call. Computed in float32 these are exact float32 values. */
+enum {
+    FQ_MAX_ARRAYS = 3, /* that an operation reads and writes */
+    FQ_KERNEL_SUMS = 3, /* that a reduction's kernel adds to, for a set */
+    FQ_PARAMETERS = 4, /* scale, zero_point, qmin, qmax */
+    FQ_CHUNK = 256     /* sets of parameters that are made ready at a time */
+};
+
+/* Sets of parameters made ready: an array of floats each, of doubles where the call computes in float64. inv is 1 / scale,
+ * rounded to that type; lo and hi are qmin - zero_point and qmax - zero_point, which are exact. */
 typedef struct {
-    double scale, inv; /* inv = 1 / scale, rounded to the type computed in */
-    double lo, hi;     /* qmin - zero_point and qmax - zero_point */
-    const void *scales, *invs, *los, *his; /* the same, an element each: float, or double for float64 */
-    int stream;      /* store y or dx past the cache */
-    ptrdiff_t ahead; /* bytes from what a learnable backward works on to what it should fetch */
-    size_t rows;     /* of a learnable backward with parameters of their own for the elements of a row */
-    ptrdiff_t dx_row, dy_row, x_row; /* bytes from one of these rows to the next */
+    void *scale, *inv, *lo, *hi;
+} fq_ready;
+
+/* The zero points of the sets, of an operation with integers alone: int32, or doubles where the call computes in float64. They lie
+ * as far behind hi as hi behind lo, so that other operations carry nothing for them. */
+static inline void *fq_zero_points(fq_ready sets) { return (char *)sets.hi + ((char *)sets.hi - (char *)sets.lo); }
+
+/* What a kernel works on beside its arrays: `rows` rows of n elements each. */
+typedef struct {
+    fq_ready sets;   /* from the first row's on; for the ways of EACH a set an element, the same in every row */
+    size_t rows;
+    size_t next_set; /* 1: each row has the set after that of the row before; 0: all share the first. 0 for EACH */
+    ptrdiff_t row[FQ_MAX_ARRAYS]; /* bytes from a row to the next one, in each array */
+    int stream;      /* whether y or dx is stored past the cache, by non-temporal stores */
+    ptrdiff_t ahead; /* prefetch distance in bytes, of a reduction */
+    fq_storage storage; /* of the integers, where there are any */
 } fq_params;
 
-/* data: the outputs, then the inputs, in the order of ops.h. */
+/* A power of two that brings scale into [1, 2), or as near as float64 has powers of two. */
+static inline double fq_normalizer(double scale)
+{
+    uint64_t bits;
+    memcpy(&bits, &scale, sizeof bits);
+    const uint64_t exponent = bits >> 52 & 0x7ff;
+    bits = (exponent < 2046 ? 2046 - exponent : 1) << 52;
+    memcpy(&scale, &bits, sizeof bits);
+    return scale;
+}
+
+/* data: the outputs, then the inputs, in the order of ops.h; then a reduction's sums. */
 typedef void fq_kernel(char *const *data, size_t n, const fq_params *p);
 
-enum { FQ_CHUNK = 256 }; /* elements for which parameters of their own are made at a time */
-
-/* An element each, padded to whole vectors. */
-typedef union {
-    struct {
-        float scale[FQ_CHUNK], inv[FQ_CHUNK], lo[FQ_CHUNK], hi[FQ_CHUNK];
-    } f32;
-    struct {
-        double scale[FQ_CHUNK], inv[FQ_CHUNK], lo[FQ_CHUNK], hi[FQ_CHUNK];
-    } f64;
-} fq_each;
+/* How kernels write levels: nibbles are two to a byte. */
+typedef enum { AS_INT32, AS_BYTES, AS_NIBBLES } fq_levels_as;
 
 /* The parameters as given, without gaps: scale is of float, or double for float64. */
 typedef struct {
     const void *scale;
-    const int64_t *zero_point, *qmin, *qmax;
+    const int64_t *zero_point, *qmin, *qmax; /* all NULL: lo and hi are ready already */
 } fq_contiguous;
 
-/* Makes *each from n <= FQ_CHUNK sets; not 0 if one of them is refused. */
-typedef int fq_make_each(fq_each *each, const fq_contiguous *given, size_t n, int reciprocal);
+/* What make_each found. */
+enum { FQ_REFUSED = 1, FQ_NOT_FAST = 2 /* a scale with which DIVIDE_FAST would go wrong */ };
+
+/* Makes n <= FQ_CHUNK sets ready, inv unless it is NULL. Where a set is refused, not all of them are made. */
+typedef int fq_make_each(const fq_ready *to, const fq_contiguous *given, size_t n, int reciprocal);
+
+/* The least and the greatest key (keys.h) of each of `rows` rows, or of each of n columns; n is 1 or more. */
+typedef void fq_ends_of(const char *x, size_t n, size_t rows, ptrdiff_t row, int64_t *low, int64_t *high);
+
+/* Elements counted by the upper bits of their pattern: FQ_APART numbers a bin for the 16-bit types, else as many cells. Elements that
+ * follow each other go to different ones: where they are equal, each addition would wait for the one before. least and
+ * most: of the nonzero elements, the bits without the sign, times 2, and in least less 1. */
+enum { FQ_APART = 4, FQ_MOST_IN_TABLE = (1 << 24) - 1 };
+typedef struct {
+    uint64_t sum, square; /* count << 40 | the sum of the next 16 bits; the sum of their squares */
+} fq_cell;
+typedef struct {
+    union {
+        uint32_t *count;
+        fq_cell *cell;
+        void *memory;
+    } table;
+    uint64_t least, most;
+} fq_tally;
+typedef void fq_count_of(const char *x, size_t n, fq_tally *to);
 
 typedef struct {
     const char *name;
     int preference;         /* the largest that runs here is used; that of portable is 0 */
     int (*runs_here)(void); /* on this processor and system; NULL where it was not built */
     fq_kernel *kernel[FQ_TYPES][FQ_OPS][FQ_WAYS];
-    fq_kernel *learnable[FQ_TYPES][FQ_WAYS];
     fq_make_each *make_each[2]; /* in float32, in float64 */
+    fq_ends_of *ends[2][FQ_TYPES]; /* of rows, of columns */
+    fq_count_of *count[FQ_TYPES];
 } fq_target;
 
 #endif

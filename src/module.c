@@ -1,15 +1,22 @@
 /* The extension module fq._core: the ufuncs, and which SIMD target they run on. */
 #include "ufuncs.h"
 
+#include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "bitrows.h"
 #include "cache.h"
 #include "dispatch.h"
-#include "gradients.h"
+#include "distributions.h"
+#include "integers.h"
+#include "observers.h"
+#include "ranges.h"
+#include "reductions.h"
 #include "pages.h"
+#include "tensors.h"
 #include "threads.h"
-#include "xla_ffi.h"
+#include "xla.h"
 
 enum { MOST_THREADS = 1024 };
 
@@ -177,10 +184,31 @@ static PyMethodDef methods[] = {
      "_set_cache_threshold(bytes): another threshold; 0 for the machine's own."},
     {"compiler", compiler, METH_NOARGS, "compiler(): what built this extension."},
     {"has_openmp", has_openmp, METH_NOARGS, "has_openmp(): whether this build has threads of its own."},
-    {"_learnable", fq_learnable_from_python, METH_VARARGS,
-     "_learnable(reciprocal, dx, dy, x, scale, zero_point, qmin, qmax, keys, sums): see fq/learnable.py."},
-    {"_learnable_plain", (PyCFunction)(void *)fq_learnable_plain, METH_FASTCALL,
-     "_learnable_plain(reciprocal, dy, x, scale, zero_point, qmin, qmax, out): the results of a plain call, or None."},
+    {"_backward_learnable", (PyCFunction)(void *)fq_backward_learnable, METH_FASTCALL,
+     "_backward_learnable(reciprocal, dy, x, scale, zero_point, qmin, qmax, out): see fq/learnable.py."},
+    {"_choose_qparams", (PyCFunction)(void *)fq_choose_qparams, METH_FASTCALL,
+     "_choose_qparams(QParams, xmin, ..., eps, in_f64): see fq/qparams.py."},
+    {"_clip_range", fq_clip_range, METH_VARARGS,
+     "_clip_range(method, dtype, bins, low, high, steps, symmetric, share): see fq/_clip.py."},
+    {"_quantize", (PyCFunction)(void *)fq_quantize, METH_FASTCALL,
+     "_quantize(reciprocal, x, scale, zero_point, qmin, qmax, dtype, bits, out): see fq/integers.py."},
+    {"_dequantize", (PyCFunction)(void *)fq_dequantize, METH_FASTCALL,
+     "_dequantize(q, scale, zero_point, dtype, bits, n, signed, out): see fq/integers.py."},
+    {"_pack", fq_pack, METH_VARARGS, "_pack(to, bytes, n, bits): pack rows of n bytes."},
+    {"_unpack", fq_unpack, METH_VARARGS, "_unpack(to, packed, n, bits, signed): unpack rows to n bytes."},
+    {"storages", fq_list_storages, METH_NOARGS,
+     "storages(): {dtype: (bits, is signed)} of the integers here, the rows of src/kinds.h."},
+    {"_extremes", fq_extremes, METH_VARARGS, "_extremes(x, kept): see src/observers.h."},
+    {"_distribution", fq_distribution, METH_VARARGS, "_distribution(x, kept): see src/observers.h."},
+    {"_merge_bins", fq_merge, METH_VARARGS,
+     "_merge_bins(start, keys, cells, start, keys, cells): see src/observers.h."},
+    {"_values_of_bins", fq_bins_as_values, METH_VARARGS,
+     "_values_of_bins(dtype, start, keys, cells, low, high): see src/observers.h."},
+    {"_use_torch", fq_use_torch, METH_VARARGS, "see src/tensors.h, as of the next four"},
+    {"_tensor_forward", (PyCFunction)(void *)fq_tensor_forward, METH_FASTCALL, NULL},
+    {"_tensor_backward", (PyCFunction)(void *)fq_tensor_backward, METH_FASTCALL, NULL},
+    {"_tensor_learn", (PyCFunction)(void *)fq_tensor_learn, METH_FASTCALL, NULL},
+    {"_tensor_observed", (PyCFunction)(void *)fq_tensor_observed, METH_FASTCALL, NULL},
     {"_use_large_pages", use_large_pages, METH_O,
      "_use_large_pages(memory): ask for large pages under what is written first, where that pays."},
     {"_all_set", all_set, METH_VARARGS, "_all_set(bits, n): whether all bits of each row of n elements are set."},
@@ -188,6 +216,9 @@ static PyMethodDef methods[] = {
      "xla_handlers(): XLA's handlers by name, none in a build without XLA's header."},
     {"_into_new", (PyCFunction)(void *)fq_into_new, METH_FASTCALL,
      "_into_new(ufunc, out, *inputs): a call with out= in memory that was not touched before."},
+    {"operations", fq_list_operations, METH_NOARGS,
+     "operations(): {name: {inputs, parameters, outputs: names; reduction: bool}}, the rows of src/ops.h."},
+    {"_help_with", fq_help_with, METH_O, "_help_with(module): who tells errors in words; see fq/_errors.py."},
     {"_describe", fq_describe, METH_VARARGS, "_describe(ufunc, doc): set the docstring of a ufunc."},
     {NULL, NULL, 0, NULL},
 };
@@ -210,9 +241,28 @@ static int start_threads(void)
     return 0;
 }
 
+/* FQ_STREAM_FROM, or what the machine says. */
+static int start_cache(void)
+{
+    const char *wanted = getenv("FQ_STREAM_FROM");
+    fq_cache_start();
+    if (wanted == NULL || *wanted == '\0') {
+        return 0;
+    }
+    char *end;
+    errno = 0;
+    const unsigned long long bytes = strtoull(wanted, &end, 10);
+    if (*end != '\0' || *wanted < '0' || *wanted > '9' || errno != 0 || bytes > SIZE_MAX) {
+        PyErr_Format(PyExc_ImportError, "FQ_STREAM_FROM must be a number of bytes, got %s", wanted);
+        return -1;
+    }
+    fq_set_cache_threshold(bytes > 0 ? (size_t)bytes : 1);
+    return 0;
+}
+
 static int start(PyObject *module)
 {
-    if (start_threads() < 0) {
+    if (start_threads() < 0 || start_cache() < 0) {
         return -1;
     }
     const char *wanted = getenv("FQ_SIMD");
@@ -225,7 +275,7 @@ static int start(PyObject *module)
         PyErr_SetString(PyExc_ImportError, "fq was built without any SIMD target");
         return -1;
     }
-    return fq_add_ufuncs(module);
+    return fq_add_ufuncs(module) < 0 ? -1 : fq_find_storages();
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -1,20 +1,38 @@
-/* The operations, a row each: the enum, every target's table, the strided loops, the ufuncs and the C tests follow.
+/* The operations, a row each: the enum, every target's table, the ufuncs, their names and the tests follow.
  *
- * X(with, NUMBER, name, outputs, inputs, parameters, the inputs' names...)
- * with: whatever the user of the rows passes on. name: of the kernel in kernels.h and of the ufunc. outputs, inputs: a
- * letter an array, 'v' elements, 'b' a mask of bytes, 'u' packed bits. parameters: QPARAMS, for which there is a kernel
- * for each way, or NONE. */
+ * X(with, NUMBER, name, outputs, inputs, parameters, names of the inputs, then of the outputs...)
+ * with: whatever the user of the rows passes on. name: of the kernel in kernels.h and of the function. outputs, inputs: a
+ * letter of kinds.h an array. parameters: QPARAMS, for which there is a kernel for each way, SCALES, which only multiply, or
+ * NONE. */
 #ifndef FQ_OPS_H
 #define FQ_OPS_H
 
-#define FQ_OP_ROWS(X, with)                                                        \
-    X(with, FAKE_QUANTIZE, fake_quantize, "v", "v", QPARAMS, "x")                  \
-    X(with, FORWARD, forward, "vb", "v", QPARAMS, "x")                             \
-    X(with, BACKWARD, backward, "v", "vb", NONE, "dy", "mask")                     \
-    X(with, BACKWARD_RECOMPUTE, backward_recompute, "v", "vv", QPARAMS, "dy", "x") \
-    X(with, FORWARD_PACKED, forward_packed, "vu", "v", QPARAMS, "x")               \
-    X(with, BACKWARD_PACKED, backward_packed, "v", "vu", NONE, "dy", "bits")
+/* Element by element: ufuncs. */
+#define FQ_MAP_ROWS(X, with)                                                             \
+    X(with, FAKE_QUANTIZE, fake_quantize, "v", "v", QPARAMS, "x", "y")                   \
+    X(with, FORWARD, forward, "vb", "v", QPARAMS, "x", "y", "mask")                      \
+    X(with, BACKWARD, backward, "v", "vb", NONE, "dy", "mask", "dx")                     \
+    X(with, BACKWARD_RECOMPUTE, backward_recompute, "v", "vv", QPARAMS, "dy", "x", "dx") \
+    X(with, FORWARD_PACKED, forward_packed, "vu", "v", QPARAMS, "x", "y", "bits")        \
+    X(with, BACKWARD_PACKED, backward_packed, "v", "vu", NONE, "dy", "bits", "dx")
 
-enum { FQ_ELEMENTS = 'v', FQ_BYTE_MASK = 'b', FQ_BIT_MASK = 'u' };
+/* Element by element too, between floats and integers: functions, since the caller says how the integers are stored. */
+#define FQ_INTEGER_ROWS(X, with)                             \
+    X(with, QUANTIZE, quantize, "q", "v", QPARAMS, "x", "q") \
+    X(with, DEQUANTIZE, dequantize, "v", "q", SCALES, "q", "y")
+
+/* With two sums besides for each set of parameters, whose names come last: functions. */
+#define FQ_REDUCTION_ROWS(X, with) \
+    X(with, BACKWARD_LEARNABLE, backward_learnable, "v", "vv", QPARAMS, "dy", "x", "dx", "dscale", "dzero_point")
+
+#define FQ_OP_ROWS(X, with) FQ_MAP_ROWS(X, with) FQ_INTEGER_ROWS(X, with) FQ_REDUCTION_ROWS(X, with)
+
+/* The sets of parameters: a kind a parameter, and their names. */
+#define FQ_KINDS_QPARAMS "siii"
+#define FQ_NAMES_QPARAMS "scale", "zero_point", "qmin", "qmax",
+#define FQ_KINDS_SCALES "si"
+#define FQ_NAMES_SCALES "scale", "zero_point",
+#define FQ_KINDS_NONE ""
+#define FQ_NAMES_NONE
 
 #endif

@@ -1,29 +1,30 @@
 /* The checks of scale, zero_point, qmin and qmax, and the levels relative to zero_point. */
 #include "params.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dispatch.h"
 #include "strided.h"
 
+static const char *at(const fq_given *given, int k, size_t i) { return given->data[k] + (ptrdiff_t)i * given->step[k]; }
+
 static fq_values values_at(const fq_given *given, size_t i, int in_f64)
 {
-    const ptrdiff_t k = (ptrdiff_t)i;
     fq_values v;
+    float scale;
+    memcpy(&scale, at(given, 0, i), sizeof scale);
+    v.scale = (double)scale;
     if (in_f64) {
-        memcpy(&v.scale, given->scale + k * given->scale_step, sizeof v.scale);
+        memcpy(&v.scale, at(given, 0, i), sizeof v.scale);
     }
-    else {
-        float scale;
-        memcpy(&scale, given->scale + k * given->scale_step, sizeof scale);
-        v.scale = (double)scale;
+    memcpy(&v.zero_point, at(given, 1, i), sizeof v.zero_point);
+    memcpy(&v.qmin, at(given, 2, i), sizeof v.qmin);
+    memcpy(&v.qmax, at(given, 3, i), sizeof v.qmax);
+    for (int k = 0; k < FQ_PARAMETERS; k++) {
+        v.at[k] = at(given, k, i);
     }
-    memcpy(&v.zero_point, given->zero_point + k * given->zero_point_step, sizeof v.zero_point);
-    memcpy(&v.qmin, given->qmin + k * given->qmin_step, sizeof v.qmin);
-    memcpy(&v.qmax, given->qmax + k * given->qmax_step, sizeof v.qmax);
     return v;
 }
 
@@ -51,76 +52,24 @@ static fq_status check(const fq_values *v, fq_arithmetic arithmetic)
     return FQ_OK;
 }
 
-void fq_describe_refused(char *text, size_t size, fq_status status, const fq_values *bad, fq_type type)
+/* The n values of a parameter from this set on, in as_given unless they already lie without gaps. One that all sets share is
+ * written once. */
+static const void *without_gaps(fq_room *room, const fq_given *given, int k, size_t size, size_t from, size_t n)
 {
-    const int in_f64 = type == FQ_F64;
-    const char *computed_in = in_f64 ? "float64" : "float32";
-    const int digits = in_f64 ? 17 : 9;
-    switch (status) {
-    case FQ_BAD_SCALE:
-        snprintf(text, size, "scale must be positive and finite in %s, got %.*g", computed_in, digits, bad->scale);
-        break;
-    case FQ_BAD_RECIPROCAL:
-        snprintf(text, size, "1 / scale must be finite in %s, got scale %.*g", computed_in, digits, bad->scale);
-        break;
-    case FQ_BAD_RANGE:
-        snprintf(text, size, "qmin must not exceed qmax, got qmin %" PRId64 " and qmax %" PRId64, bad->qmin, bad->qmax);
-        break;
-    case FQ_BAD_ZERO_POINT:
-        snprintf(text, size, "zero_point must lie within [qmin, qmax] = [%" PRId64 ", %" PRId64 "], got %" PRId64,
-                 bad->qmin, bad->qmax, bad->zero_point);
-        break;
-    default:
-        snprintf(text, size,
-                 "every level minus zero_point must be exact in %s (at most %s), got qmin %" PRId64
-                 ", zero_point %" PRId64 " and qmax %" PRId64,
-                 computed_in, in_f64 ? "2**53" : "2**24", bad->qmin, bad->zero_point, bad->qmax);
-    }
-}
-
-int fq_can_divide_fast(double scale, int in_f64)
-{
-    return in_f64 ? scale >= 0x1p-900 && scale <= 0x1p900 : scale >= 0x1p-90 && scale <= 0x1p90;
-}
-
-static fq_way way_of(double scale, fq_arithmetic arithmetic)
-{
-    const int gains = arithmetic.in_f64 || !fq_divides();
-    return arithmetic.reciprocal                                   ? FQ_MULTIPLY
-           : gains && fq_can_divide_fast(scale, arithmetic.in_f64) ? FQ_DIVIDE_FAST
-                                                                   : FQ_DIVIDE;
-}
-
-fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic, fq_values *bad)
-{
-    const int in_f64 = arithmetic.in_f64;
-    const fq_values v = values_at(given, 0, in_f64);
-    const fq_status status = check(&v, arithmetic);
-    if (status != FQ_OK) {
-        *bad = v;
-        return status;
-    }
-    p->scale = v.scale, p->inv = reciprocal(v.scale, in_f64);
-    p->lo = (double)(v.qmin - v.zero_point), p->hi = (double)(v.qmax - v.zero_point);
-    *way = way_of(v.scale, arithmetic);
-    return FQ_OK;
-}
-
-/* The n values from element `from` on, in *buffer unless they already lie without gaps. */
-static const void *without_gaps(void *buffer, int filled, const char *data, ptrdiff_t step, size_t size, size_t from,
-                                size_t n)
-{
-    const char *start = data + (ptrdiff_t)from * step;
-    if (step == (ptrdiff_t)size) {
+    const char *start = at(given, k, from);
+    if (given->step[k] == (ptrdiff_t)size || n == 1) {
         return start;
     }
-    if (step != 0) {
-        fq_copy_strided(buffer, (ptrdiff_t)size, start, step, size, n);
+    if (given->step[k] != 0) {
+        room->filled[k] = NULL;
+        fq_copy_strided(room->as_given[k], (ptrdiff_t)size, start, given->step[k], size, n);
     }
-    else if (!filled) {
-        fq_copy_strided(buffer, (ptrdiff_t)size, data, 0, size, n); /* no later chunk is longer */
+    else if (room->filled[k] != start) {
+        room->filled[k] = start;
+        fq_copy_strided(room->as_given[k], (ptrdiff_t)size, start, 0, size,
+                        room->most < FQ_CHUNK ? room->most : FQ_CHUNK);
     }
-    return buffer;
+    return room->as_given[k];
 }
 
 static fq_status first_refused(const fq_given *given, size_t from, size_t n, fq_arithmetic arithmetic, fq_values *bad)
@@ -135,27 +84,142 @@ static fq_status first_refused(const fq_given *given, size_t from, size_t n, fq_
     return FQ_OK;
 }
 
-fq_status fq_params_of_each(fq_params *p, fq_room *room, const fq_given *given, size_t from, size_t n,
-                            fq_arithmetic arithmetic, fq_values *bad)
+enum { MEMBERS = 5 }; /* arrays of fq_ready, and the zero points */
+
+static size_t chunk_of(size_t most) { return most < FQ_CHUNK ? most : FQ_CHUNK; }
+
+size_t fq_room_size(size_t most) { return (MEMBERS * most + FQ_PARAMETERS * chunk_of(most)) * sizeof(double); }
+
+void fq_start_room(fq_room *room, void *memory, size_t most, fq_arithmetic arithmetic)
+{
+    char *values = (char *)memory + MEMBERS * most * sizeof(double);
+    room->n = room->from = 0, room->most = most, room->fast = 1;
+    room->at = (fq_ready){memory, NULL, NULL, NULL};
+    const size_t all = most * (arithmetic.in_f64 ? sizeof(double) : sizeof(float));
+    room->at.inv = (char *)memory + all, room->at.lo = (char *)memory + 2 * all, room->at.hi = (char *)memory + 3 * all;
+    for (int k = 0; k < FQ_PARAMETERS; k++) {
+        room->as_given[k] = values + (size_t)k * chunk_of(most) * sizeof(double);
+        room->filled[k] = room->levels[k] = NULL;
+    }
+}
+
+/* Writes n times this value. */
+static void fill(void *array, double value, size_t n, int in_f64)
+{
+    for (size_t i = 0; in_f64 && i < n; i++) {
+        ((double *)array)[i] = value;
+    }
+    for (size_t i = 0; !in_f64 && i < n; i++) {
+        ((float *)array)[i] = (float)value;
+    }
+}
+
+/* The levels less zero_point, which are exact. */
+static void make_levels(const fq_ready *to, const fq_values *v, size_t n, int in_f64)
+{
+    fill(to->lo, -(double)((uint64_t)v->zero_point - (uint64_t)v->qmin), n, in_f64);
+    fill(to->hi, (double)((uint64_t)v->qmax - (uint64_t)v->zero_point), n, in_f64);
+}
+
+static void make_zero_points(const fq_ready *sets, size_t from, const int64_t *zero_point, ptrdiff_t step, size_t n,
+                             int in_f64)
+{
+    void *const to = fq_zero_points(*sets);
+    for (size_t i = 0; i < n; i++) {
+        const int64_t value = zero_point[(ptrdiff_t)i * step];
+        in_f64 ? (void)(((double *)to)[from + i] = (double)value) : (void)(((int32_t *)to)[from + i] = (int32_t)value);
+    }
+}
+
+static fq_status make_one(const fq_ready *to, int *fast, const fq_given *given, size_t i, fq_arithmetic arithmetic,
+                          fq_values *bad)
+{
+    const int in_f64 = arithmetic.in_f64;
+    const fq_values v = values_at(given, i, in_f64);
+    const fq_status status = check(&v, arithmetic);
+    if (status != FQ_OK) {
+        *bad = v;
+        return status;
+    }
+    fill(to->scale, v.scale, 1, in_f64), fill(to->inv, reciprocal(v.scale, in_f64), 1, in_f64);
+    make_levels(to, &v, 1, in_f64);
+    if (arithmetic.integers) {
+        make_zero_points(to, 0, &v.zero_point, 0, 1, in_f64);
+    }
+    *fast = in_f64 ? v.scale >= FQ_FAST_FROM_F64 && v.scale <= FQ_FAST_TO_F64
+                   : v.scale >= FQ_FAST_FROM_F32 && v.scale <= FQ_FAST_TO_F32;
+    return FQ_OK;
+}
+
+/* Makes lo and hi throughout, once, where all sets share their levels: afterwards the scales alone differ. */
+static int share_levels(fq_room *room, const fq_given *given, size_t from, fq_arithmetic arithmetic)
+{
+    if (given->step[1] != 0 || given->step[2] != 0 || given->step[3] != 0) {
+        return 0;
+    }
+    if (memcmp(&room->levels[1], &given->data[1], (FQ_PARAMETERS - 1) * sizeof *given->data) != 0) {
+        const fq_values v = values_at(given, from, arithmetic.in_f64);
+        if (check(&v, arithmetic) != FQ_OK) {
+            return 0;
+        }
+        make_levels(&room->at, &v, room->most, arithmetic.in_f64);
+        if (arithmetic.integers) {
+            make_zero_points(&room->at, 0, &v.zero_point, 0, room->most, arithmetic.in_f64);
+        }
+        memcpy(room->levels, given->data, sizeof room->levels);
+    }
+    return 1;
+}
+
+fq_status fq_make_ready(fq_room *room, const fq_given *given, size_t from, size_t n, fq_arithmetic arithmetic, int each,
+                        fq_values *bad)
 {
     const size_t of_scale = arithmetic.in_f64 ? sizeof(double) : sizeof(float), of_level = sizeof(int64_t);
-    const int filled = room->filled;
-    const fq_contiguous all = {
-        without_gaps(room->scale, filled, given->scale, given->scale_step, of_scale, from, n),
-        without_gaps(room->zero_point, filled, given->zero_point, given->zero_point_step, of_level, from, n),
-        without_gaps(room->qmin, filled, given->qmin, given->qmin_step, of_level, from, n),
-        without_gaps(room->qmax, filled, given->qmax, given->qmax_step, of_level, from, n),
-    };
-    fq_each *each = &room->each;
-    room->filled = 1;
-    if (fq_target_in_use()->make_each[arithmetic.in_f64](each, &all, n, arithmetic.reciprocal)) {
-        const fq_status status = first_refused(given, from, n, arithmetic, bad);
-        if (status != FQ_OK) {
-            return status;
+    room->from = from, room->n = n;
+    if (n == 1) {
+        room->levels[1] = NULL;
+        return make_one(&room->at, &room->fast, given, from, arithmetic, bad);
+    }
+    const int shared = share_levels(room, given, from, arithmetic);
+    int found = 0;
+    room->levels[1] = shared ? room->levels[1] : NULL;
+    for (size_t i = 0, some; i < n; i += some) {
+        some = n - i < FQ_CHUNK ? n - i : FQ_CHUNK;
+        fq_contiguous all = {.scale = without_gaps(room, given, 0, of_scale, from + i, some)};
+        if (!shared) {
+            all.zero_point = without_gaps(room, given, 1, of_level, from + i, some);
+            all.qmin = without_gaps(room, given, 2, of_level, from + i, some);
+            all.qmax = without_gaps(room, given, 3, of_level, from + i, some);
+        }
+        fq_ready to = fq_skip_sets(room->at, i, arithmetic);
+        to.inv = each && !arithmetic.reciprocal ? NULL : to.inv;
+        found |= fq_target_in_use()->make_each[arithmetic.in_f64](&to, &all, some, arithmetic.reciprocal);
+        if (found & FQ_REFUSED) {
+            return first_refused(given, from + i, some, arithmetic, bad);
+        }
+        if (arithmetic.integers && !shared) {
+            make_zero_points(&room->at, i, all.zero_point, 1, some, arithmetic.in_f64);
         }
     }
-    *p = arithmetic.in_f64
-             ? (fq_params){.scales = each->f64.scale, .invs = each->f64.inv, .los = each->f64.lo, .his = each->f64.hi}
-             : (fq_params){.scales = each->f32.scale, .invs = each->f32.inv, .los = each->f32.lo, .his = each->f32.hi};
+    room->fast = !(found & FQ_NOT_FAST);
     return FQ_OK;
+}
+
+static fq_way way_of(int fast, fq_arithmetic arithmetic)
+{
+    const int gains =
+        arithmetic.in_f64 || arithmetic.integers || !fq_divides(); /* integers: by bounds of the quotient */
+    return arithmetic.reciprocal ? FQ_MULTIPLY : gains && fast ? FQ_DIVIDE_FAST : FQ_DIVIDE;
+}
+
+fq_way fq_way_of(const fq_room *room, fq_arithmetic arithmetic) { return way_of(room->fast, arithmetic); }
+
+fq_status fq_make_one(const fq_ready *to, fq_way *way, const char *const *data, fq_arithmetic arithmetic,
+                      fq_values *bad)
+{
+    const fq_given given = {{data[0], data[1], data[2], data[3]}, {0, 0, 0, 0}};
+    int fast = 0;
+    const fq_status status = make_one(to, &fast, &given, 0, arithmetic, bad);
+    *way = way_of(fast, arithmetic);
+    return status;
 }

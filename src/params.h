@@ -16,46 +16,74 @@ typedef enum {
 
 /* The parameters as the caller gave them: scale is a float (a double for float64), the others are int64. */
 typedef struct {
-    const char *scale, *zero_point, *qmin, *qmax;
-    ptrdiff_t scale_step, zero_point_step, qmin_step, qmax_step; /* in bytes, from an element to the next */
-    ptrdiff_t scale_key, zero_point_key, qmin_key, qmax_key;     /* from a key to the next */
+    const char *data[FQ_PARAMETERS];
+    ptrdiff_t step[FQ_PARAMETERS]; /* in bytes, from a set to the next */
 } fq_given;
 
-/* One set of values: the message of an error names them. */
+/* One set of values, and where they stand: the message of an error tells both. */
 typedef struct {
     double scale;
     int64_t zero_point, qmin, qmax;
+    const char *at[FQ_PARAMETERS];
 } fq_values;
 
-enum { FQ_MESSAGE = 256 }; /* bytes that any message of fq_describe_refused has room in */
-
-/* What to tell whoever gave the values: at most size bytes with the final zero. */
-void fq_describe_refused(char *text, size_t size, fq_status status, const fq_values *bad, fq_type type);
-
-/* Room for the parameters of a chunk: as given, where they do not lie without gaps, and made ready. What is the same
- * for all elements is filled in by the first chunk alone. Starts as {.filled = 0}, the rest as it is. */
-typedef struct {
-    _Alignas(CACHE_LINE) fq_each each;
-    int filled;
-    double scale[FQ_CHUNK];
-    int64_t zero_point[FQ_CHUNK], qmin[FQ_CHUNK], qmax[FQ_CHUNK];
-} fq_room;
+enum { FQ_FEW_SETS = 16 }; /* also the most lanes of a vector, which a kernel reads whole */
 
 /* What a call computes with: in float64 or float32, by x / scale or by x * (1 / scale). */
 typedef struct {
-    int in_f64;
-    int reciprocal;
+    uint8_t in_f64;
+    uint8_t reciprocal;
+    uint8_t integers; /* whether kernels want the zero points too */
 } fq_arithmetic;
 
-/* Whether DIVIDE_FAST gives the right levels: neither 1 / scale nor the remainder of a quotient in range overflows or loses
- * bits. */
-int fq_can_divide_fast(double scale, int in_f64);
+/* Some sets of parameters, made ready in memory that the plan reserved. */
+typedef struct {
+    size_t from, n, most; /* sets: which are ready, how many, and how many there is room for */
+    int fast;             /* whether DIVIDE_FAST serves all that are ready */
+    fq_ready at;
+    char *as_given[FQ_PARAMETERS]; /* room for FQ_CHUNK values, or `most` where that is less */
+    const char *filled[FQ_PARAMETERS]; /* the value that as_given holds throughout, or NULL */
+    const char *levels[FQ_PARAMETERS]; /* the three levels that lo and hi hold throughout, or NULL */
+} fq_room;
 
-/* One set for all elements; the other members of *p stay as they are. On an error *bad holds the values refused. */
-fq_status fq_params_of_all(fq_params *p, fq_way *way, const fq_given *given, fq_arithmetic arithmetic, fq_values *bad);
+/* Bytes that a room for so many sets takes, a multiple of CACHE_LINE. most: a multiple of FQ_FEW_SETS. */
+size_t fq_room_size(size_t most);
 
-/* Parameters for elements [from, from + n) of the call, n <= FQ_CHUNK, held in *room. */
-fq_status fq_params_of_each(fq_params *p, fq_room *room, const fq_given *given, size_t from, size_t n,
-                            fq_arithmetic arithmetic, fq_values *bad);
+/* Makes an empty room in memory of that size. */
+void fq_start_room(fq_room *room, void *memory, size_t most, fq_arithmetic arithmetic);
+
+/* Makes sets [from, from + n) ready, n <= most; inv is left out where each element has a set and x is divided by scale. On an
+ * error *bad holds the values refused. */
+fq_status fq_make_ready(fq_room *room, const fq_given *given, size_t from, size_t n, fq_arithmetic arithmetic, int each,
+                        fq_values *bad);
+
+static inline fq_ready fq_skip_sets(fq_ready sets, size_t count, fq_arithmetic arithmetic)
+{
+    const size_t by = count * (arithmetic.in_f64 ? sizeof(double) : sizeof(float));
+    return (fq_ready){(char *)sets.scale + by, (char *)sets.inv + by, (char *)sets.lo + by, (char *)sets.hi + by};
+}
+
+/* A set, as far as a reduction wants it. */
+typedef struct {
+    double scale, lo, hi, unit; /* unit: of the residuals that a learnable backward sums */
+} fq_set;
+
+static inline fq_set fq_set_at(fq_ready sets, size_t i, fq_arithmetic arithmetic)
+{
+    if (arithmetic.in_f64) {
+        const double scale = ((const double *)sets.scale)[i];
+        return (fq_set){scale, ((const double *)sets.lo)[i], ((const double *)sets.hi)[i],
+                        scale * fq_normalizer(scale)};
+    }
+    const double scale = (double)((const float *)sets.scale)[i];
+    return (fq_set){scale, (double)((const float *)sets.lo)[i], (double)((const float *)sets.hi)[i], scale};
+}
+
+/* Makes one set ready, and finds the way for rows with it; data: the values. Errors as fq_make_ready. */
+fq_status fq_make_one(const fq_ready *to, fq_way *way, const char *const *data, fq_arithmetic arithmetic,
+                      fq_values *bad);
+
+/* The way for rows with any of the sets in the room. */
+fq_way fq_way_of(const fq_room *room, fq_arithmetic arithmetic);
 
 #endif

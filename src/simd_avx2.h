@@ -54,13 +54,6 @@ static FQ_INLINE f32_vec f32_limit(f32_vec v)
 {
     return f32_max(_mm256_set1_ps(-0x1p30f), f32_min(_mm256_set1_ps(0x1p30f), v));
 }
-/* Whether a lane lies below FQ_TINY and is not 0. */
-static FQ_INLINE int f32_any_tiny(f32_vec v)
-{
-    const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
-    const __m256 tiny = _mm256_cmp_ps(size, _mm256_set1_ps((float)FQ_TINY_F32), _CMP_LT_OQ);
-    return _mm256_movemask_ps(_mm256_and_ps(tiny, _mm256_cmp_ps(size, _mm256_setzero_ps(), _CMP_GT_OQ))) != 0;
-}
 static FQ_INLINE f32_vec f32_rint(f32_vec v)
 {
     return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -69,13 +62,20 @@ static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b)
 {
     return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
 }
+static FQ_INLINE f32_vec f32_keep_above(f32_vec a, f32_vec b, f32_vec v)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ), v);
+}
+static FQ_INLINE f32_vec f32_drop_above(f32_vec a, f32_vec b, f32_vec v)
+{
+    return _mm256_andnot_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ), v);
+}
 static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v)
 {
     const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)lanes), bit), bit);
     return _mm256_and_ps(_mm256_castsi256_ps(set), v);
 }
-static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm256_sub_ps(a, b); }
 
 typedef __m256d f64_vec;
 enum { f64_LANES = 4 };
@@ -92,12 +92,6 @@ static FQ_INLINE f64_vec f64_limit(f64_vec v)
 {
     return f64_max(_mm256_set1_pd(-0x1p60), f64_min(_mm256_set1_pd(0x1p60), v));
 }
-static FQ_INLINE int f64_any_tiny(f64_vec v)
-{
-    const __m256d size = _mm256_andnot_pd(_mm256_set1_pd(-0.0), v);
-    const __m256d tiny = _mm256_cmp_pd(size, _mm256_set1_pd(FQ_TINY_F64), _CMP_LT_OQ);
-    return _mm256_movemask_pd(_mm256_and_pd(tiny, _mm256_cmp_pd(size, _mm256_setzero_pd(), _CMP_GT_OQ))) != 0;
-}
 static FQ_INLINE f64_vec f64_rint(f64_vec v)
 {
     return _mm256_round_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -106,13 +100,20 @@ static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b)
 {
     return (unsigned)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_EQ_OQ));
 }
+static FQ_INLINE f64_vec f64_keep_above(f64_vec a, f64_vec b, f64_vec v)
+{
+    return _mm256_and_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ), v);
+}
+static FQ_INLINE f64_vec f64_drop_above(f64_vec a, f64_vec b, f64_vec v)
+{
+    return _mm256_andnot_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ), v);
+}
 static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v)
 {
     const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
     __m256i set = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x((long long)lanes), bit), bit);
     return _mm256_and_pd(_mm256_castsi256_pd(set), v);
 }
-static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm256_sub_pd(a, b); }
 static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm256_add_pd(a, b); }
 /* Halves added to each other, until one lane is left. */
 static FQ_INLINE double f64_total(f64_vec v)
@@ -125,6 +126,111 @@ static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, 
 static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
 {
     return _mm256_cvtps_pd(part ? _mm256_extractf128_ps(v, 1) : _mm256_castps256_ps128(v));
+}
+
+/* Integers: the zero points of the lanes. A level is rounded half to even and NaN is 0, then zero_point is added. */
+typedef __m256i f32_integers;
+static FQ_INLINE f32_integers f32_integers_set(const void *array, size_t i)
+{
+    return _mm256_set1_epi32(((const int32_t *)array)[i]);
+}
+static FQ_INLINE f32_integers f32_integers_read(const void *array, size_t i)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)((const int32_t *)array + i));
+}
+static FQ_INLINE __m256i f32_levels(f32_vec v, f32_integers zero)
+{
+    const __m256 level = _mm256_and_ps(_mm256_cmp_ps(v, v, _CMP_ORD_Q), f32_rint(v));
+    return _mm256_add_epi32(_mm256_cvtps_epi32(level), zero);
+}
+static FQ_INLINE void f32_write_levels(int32_t *to, f32_vec v, f32_integers zero)
+{
+    _mm256_storeu_si256((__m256i *)(void *)to, f32_levels(v, zero));
+}
+/* The low bytes of 16-bit halves, which packus would not cut but limit. */
+static FQ_INLINE __m128i low_bytes(__m128i v) { return _mm_and_si128(v, _mm_set1_epi32(0xff)); }
+static FQ_INLINE void f32_write_bytes(uint8_t *to, f32_vec v, f32_integers zero)
+{
+    const __m256i level = f32_levels(v, zero);
+    const __m128i low = low_bytes(_mm256_castsi256_si128(level)), high = low_bytes(_mm256_extracti128_si256(level, 1));
+    const __m128i halves = _mm_packus_epi32(low, high);
+    _mm_storel_epi64((__m128i *)(void *)to, _mm_packus_epi16(halves, halves));
+}
+/* Bounds of quotients: two reciprocals of scale a little below and above, the levels at the ends with MAGIC added, and zero_point
+ * less the bits of MAGIC. f32_sure_levels: where the products of x with both reciprocals round to one level, that is the quotient's,
+ * and x is no NaN. The sum with MAGIC rounds a product, half to even, to its lowest bit; a product so large that this is no unit is
+ * clamped. Gives whether all of four vectors are sure. */
+#define FQ_MAGIC 0x1.8p23f
+typedef struct {
+    f32_vec below, above, lo, hi;
+    f32_integers zero;
+} f32_bounds;
+
+/* Four vectors as they are, as bytes, or with the low four bits of two levels in each byte. The packs work on halves of a vector, whose dwords
+ * the permutation puts in order. */
+#define FQ_FOUR_f32 1
+static FQ_INLINE void f32_write_four(uint8_t *to, const f32_integers level[4], fq_levels_as as)
+{
+    const int nibbles = as == AS_NIBBLES;
+    const __m256i low = _mm256_set1_epi16(nibbles ? 15 : 0xff), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i first = _mm256_and_si256(_mm256_packs_epi32(level[0], level[1]), low);
+    const __m256i second = _mm256_and_si256(_mm256_packs_epi32(level[2], level[3]), low);
+    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(first, second), order);
+    for (int k = 0; as == AS_INT32 && k < 4; k++) {
+        _mm256_storeu_si256((__m256i *)(void *)(to + 32 * k), level[k]);
+    }
+    if (nibbles) {
+        const __m256i pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(0x1001));
+        const __m128i half = _mm256_extracti128_si256(pairs, 1);
+        _mm_storeu_si128((__m128i *)(void *)to, _mm_packus_epi16(_mm256_castsi256_si128(pairs), half));
+    }
+    else if (as == AS_BYTES) {
+        _mm256_storeu_si256((__m256i *)(void *)to, bytes);
+    }
+}
+static FQ_INLINE int f32_sure_levels(f32_integers level[4], const float *x, const f32_bounds *b)
+{
+    __m256 unsure = _mm256_setzero_ps();
+    for (int k = 0; k < 4; k++) {
+        const __m256 v = _mm256_loadu_ps(x + 8 * k), magic = _mm256_set1_ps(FQ_MAGIC);
+        const __m256 one = f32_fma(v, b->below, magic), other = f32_fma(v, b->above, magic);
+        unsure = _mm256_or_ps(unsure, _mm256_cmp_ps(one, other, _CMP_NEQ_UQ));
+        level[k] = _mm256_add_epi32(_mm256_castps_si256(f32_max(b->lo, f32_min(b->hi, one))), b->zero);
+    }
+    return _mm256_movemask_ps(unsure) == 0;
+}
+static FQ_INLINE f32_integers f32_without_magic(f32_integers zero)
+{
+    return _mm256_sub_epi32(zero, _mm256_castps_si256(_mm256_set1_ps(FQ_MAGIC)));
+}
+static FQ_INLINE f32_vec f32_read_levels(const int32_t *from, f32_integers zero)
+{
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(f32_integers_read(from, 0), zero));
+}
+typedef __m256d f64_integers;
+static FQ_INLINE f64_integers f64_integers_set(const void *array, size_t i)
+{
+    return _mm256_set1_pd(((const double *)array)[i]);
+}
+static FQ_INLINE f64_integers f64_integers_read(const void *array, size_t i) { return f64_read(array, i); }
+static FQ_INLINE __m128i f64_levels(f64_vec v, f64_integers zero)
+{
+    const __m256d level = _mm256_and_pd(_mm256_cmp_pd(v, v, _CMP_ORD_Q), f64_rint(v));
+    return _mm256_cvtpd_epi32(_mm256_add_pd(level, zero));
+}
+static FQ_INLINE void f64_write_levels(int32_t *to, f64_vec v, f64_integers zero)
+{
+    _mm_storeu_si128((__m128i *)(void *)to, f64_levels(v, zero));
+}
+static FQ_INLINE void f64_write_bytes(uint8_t *to, f64_vec v, f64_integers zero)
+{
+    const __m128i low = low_bytes(f64_levels(v, zero)), halves = _mm_packus_epi32(low, low);
+    const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(halves, halves));
+    memcpy(to, &bytes, sizeof bytes);
+}
+static FQ_INLINE f64_vec f64_read_levels(const int32_t *from, f64_integers zero)
+{
+    return _mm256_sub_pd(_mm256_cvtepi32_pd(_mm_loadu_si128((const __m128i *)(const void *)from)), zero);
 }
 
 #define FQ_OWN_f32 1
@@ -210,4 +316,71 @@ static FQ_INLINE __m256i pack_pair_bf16(f32_vec v, f32_vec w)
 static FQ_INLINE __m256i no_minus_zero_pair_bf16(__m256i v) { return no_minus_zero_16(v); }
 static FQ_INLINE void store_pair_bf16(uint16_t *to, __m256i v) { store_16(to, v); }
 static FQ_INLINE void stream_pair_bf16(uint16_t *to, __m256i v) { stream_16(to, v); }
+
+/* Keys of elements (keys.h): the least and greatest of a lane, and of all lanes. */
+static FQ_INLINE __m256i below_zero_16(__m256i v) { return _mm256_srai_epi16(v, 15); }
+static FQ_INLINE __m256i below_zero_32(__m256i v) { return _mm256_srai_epi32(v, 31); }
+static FQ_INLINE __m256i below_zero_64(__m256i v) { return _mm256_cmpgt_epi64(_mm256_setzero_si256(), v); }
+static FQ_INLINE __m256i least_16(__m256i a, __m256i b) { return _mm256_min_epi16(a, b); }
+static FQ_INLINE __m256i least_32(__m256i a, __m256i b) { return _mm256_min_epi32(a, b); }
+static FQ_INLINE __m256i least_64(__m256i a, __m256i b) { return _mm256_blendv_epi8(a, b, _mm256_cmpgt_epi64(a, b)); }
+static FQ_INLINE __m256i greatest_16(__m256i a, __m256i b) { return _mm256_max_epi16(a, b); }
+static FQ_INLINE __m256i greatest_32(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
+static FQ_INLINE __m256i greatest_64(__m256i a, __m256i b)
+{
+    return _mm256_blendv_epi8(b, a, _mm256_cmpgt_epi64(a, b));
+}
+#define FQ_KEY_WORDS(key, bits)                                                                                  \
+    typedef __m256i key##_vec;                                                                                   \
+    enum { key##_LANES = 256 / bits };                                                                           \
+    static FQ_INLINE __m256i key##_load(const char *from)                                                        \
+    {                                                                                                            \
+        const __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)from);                               \
+        return _mm256_xor_si256(v, _mm256_srli_epi##bits(below_zero_##bits(v), 1));                              \
+    }                                                                                                            \
+    static FQ_INLINE __m256i key##_least(__m256i a, __m256i b) { return least_##bits(a, b); }                    \
+    static FQ_INLINE __m256i key##_greatest(__m256i a, __m256i b) { return greatest_##bits(a, b); }              \
+    /* The greatest key is the least of the complements: both are found at once, each in a half of a vector. */  \
+    static FQ_INLINE void key##_fold(__m256i least, __m256i greatest, int64_t *low, int64_t *high)               \
+    {                                                                                                            \
+        const __m256i other = _mm256_xor_si256(greatest, _mm256_set1_epi32(-1));                                 \
+        const __m256i lower = _mm256_permute2x128_si256(least, other, 0x20);                                     \
+        __m256i v = key##_least(lower, _mm256_permute2x128_si256(least, other, 0x31));                           \
+        v = key##_least(v, _mm256_shuffle_epi32(v, 0x4e));                                                       \
+        v = bits < 64 ? key##_least(v, _mm256_shuffle_epi32(v, 0xb1)) : v;                                       \
+        v = bits < 32 ? key##_least(v, _mm256_or_si256(_mm256_srli_epi32(v, 16), _mm256_slli_epi32(v, 16))) : v; \
+        *low = (int##bits##_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(v));                                      \
+        *high = ~(int64_t)(int##bits##_t)_mm_cvtsi128_si64(_mm256_extracti128_si256(v, 1));                      \
+    }
+FQ_KEY_WORDS(k16, 16)
+FQ_KEY_WORDS(k32, 32)
+FQ_KEY_WORDS(k64, 64)
+
+/* What the cells of elements grow by (count_bins.h): element j's is at j % 4 * 2 + j / 4, and at j % 2 * 2 + j / 2 of float64. */
+#define FQ_HAS_ADDENDS 1
+enum { k32_ADDENDS = 8, k64_ADDENDS = 4 };
+static FQ_INLINE void store_two(fq_cell *to, __m256i v) { _mm256_store_si256((__m256i *)(void *)to, v); }
+static FQ_INLINE __m256i load_raw(const char *from) { return _mm256_loadu_si256((const __m256i *)(const void *)from); }
+static FQ_INLINE void k32_addends(fq_cell *to, const char *from)
+{
+    const __m256i rest = _mm256_and_si256(load_raw(from), _mm256_set1_epi32(0xffff));
+    const __m256i square = _mm256_mullo_epi32(rest, rest), zero = _mm256_setzero_si256();
+    const __m256i one = _mm256_set1_epi32(1 << 8); /* 1 << 40 of 64 bits */
+    const __m256i a = _mm256_unpacklo_epi32(rest, one), b = _mm256_unpackhi_epi32(rest, one);
+    const __m256i c = _mm256_unpacklo_epi32(square, zero), d = _mm256_unpackhi_epi32(square, zero);
+    store_two(to, _mm256_unpacklo_epi64(a, c)), store_two(to + 2, _mm256_unpackhi_epi64(a, c));
+    store_two(to + 4, _mm256_unpacklo_epi64(b, d)), store_two(to + 6, _mm256_unpackhi_epi64(b, d));
+}
+static FQ_INLINE void k64_addends(fq_cell *to, const char *from)
+{
+    const __m256i bits = _mm256_srli_epi64(load_raw(from), 29);
+    const __m256i rest = _mm256_and_si256(bits, _mm256_set1_epi64x(0xffff)), square = _mm256_mul_epu32(rest, rest);
+    const __m256i grown = _mm256_or_si256(rest, _mm256_set1_epi64x(INT64_C(1) << 40));
+    store_two(to, _mm256_unpacklo_epi64(grown, square)), store_two(to + 2, _mm256_unpackhi_epi64(grown, square));
+}
+static FQ_INLINE void cell_add(fq_cell *to, const fq_cell *by)
+{
+    __m128i *const cell = (__m128i *)(void *)to;
+    _mm_store_si128(cell, _mm_add_epi64(_mm_load_si128(cell), _mm_load_si128((const __m128i *)(const void *)by)));
+}
 #endif

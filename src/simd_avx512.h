@@ -5,7 +5,6 @@
 #include <immintrin.h>
 
 #define FQ_OWN_MASK64
-#define FQ_OWN_LANES
 #include "simd_words.h"
 
 #define FQ_HAS_FMA 1
@@ -58,23 +57,20 @@ static FQ_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return _mm512_max_ps(a,
 static FQ_INLINE f32_vec f32_mul_plus_zero(f32_vec a, f32_vec b) { return f32_fma(a, b, _mm512_setzero_ps()); }
 /* The smaller magnitude with v's sign. For a NaN it is the limit; the remainder brings the NaN back. */
 static FQ_INLINE f32_vec f32_limit(f32_vec v) { return _mm512_range_ps(v, _mm512_set1_ps(0x1p30f), 2); }
-/* Whether a lane lies below FQ_TINY and is not 0. */
-static FQ_INLINE int f32_any_tiny(f32_vec v)
-{
-    const __m512 size = _mm512_abs_ps(v);
-    const __mmask16 tiny = _mm512_cmp_ps_mask(size, _mm512_set1_ps((float)FQ_TINY_F32), _CMP_LT_OQ);
-    return _mm512_mask_cmp_ps_mask(tiny, size, _mm512_setzero_ps(), _CMP_GT_OQ) != 0;
-}
 static FQ_INLINE f32_vec f32_rint(f32_vec v)
 {
     return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
-static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v) { return _mm512_maskz_mov_ps((__mmask16)lanes, v); }
-static FQ_INLINE f32_vec f32_sub_in(unsigned lanes, f32_vec a, f32_vec b)
+static FQ_INLINE f32_vec f32_keep_above(f32_vec a, f32_vec b, f32_vec v)
 {
-    return _mm512_mask_sub_ps(a, (__mmask16)lanes, a, b);
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), v);
 }
+static FQ_INLINE f32_vec f32_drop_above(f32_vec a, f32_vec b, f32_vec v)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ), v);
+}
+static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v) { return _mm512_maskz_mov_ps((__mmask16)lanes, v); }
 
 typedef __m512d f64_vec;
 enum { f64_LANES = 8 };
@@ -88,28 +84,21 @@ static FQ_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm512_min_pd(a,
 static FQ_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return _mm512_max_pd(a, b); }
 static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fma(a, b, _mm512_setzero_pd()); }
 static FQ_INLINE f64_vec f64_limit(f64_vec v) { return _mm512_range_pd(v, _mm512_set1_pd(0x1p60), 2); }
-static FQ_INLINE int f64_any_tiny(f64_vec v)
-{
-    const __m512d size = _mm512_abs_pd(v);
-    const __mmask8 tiny = _mm512_cmp_pd_mask(size, _mm512_set1_pd(FQ_TINY_F64), _CMP_LT_OQ);
-    return _mm512_mask_cmp_pd_mask(tiny, size, _mm512_setzero_pd(), _CMP_GT_OQ) != 0;
-}
 static FQ_INLINE f64_vec f64_rint(f64_vec v)
 {
     return _mm512_roundscale_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+static FQ_INLINE f64_vec f64_keep_above(f64_vec a, f64_vec b, f64_vec v)
+{
+    return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), v);
+}
+static FQ_INLINE f64_vec f64_drop_above(f64_vec a, f64_vec b, f64_vec v)
+{
+    return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, b, _CMP_NGT_UQ), v);
+}
 static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v) { return _mm512_maskz_mov_pd((__mmask8)lanes, v); }
-static FQ_INLINE f64_vec f64_sub_in(unsigned lanes, f64_vec a, f64_vec b)
-{
-    return _mm512_mask_sub_pd(a, (__mmask8)lanes, a, b);
-}
 static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
-static FQ_INLINE f64_vec f64_add_out(unsigned lanes, size_t k, f64_vec sum, f64_vec v)
-{
-    const __mmask16 out = _knot_mask16((__mmask16)lanes);
-    return _mm512_mask_add_pd(sum, (__mmask8)(k ? _kshiftri_mask16(out, 8) : out), sum, v);
-}
 /* Halves added to each other, until one lane is left. */
 static FQ_INLINE double f64_total(f64_vec v)
 {
@@ -122,6 +111,105 @@ static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, 
 static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
 {
     return _mm512_cvtps_pd(part ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v));
+}
+
+/* Integers: the zero points of the lanes. A level is rounded half to even and NaN is 0, then zero_point is added. */
+typedef __m512i f32_integers;
+static FQ_INLINE f32_integers f32_integers_set(const void *array, size_t i)
+{
+    return _mm512_set1_epi32(((const int32_t *)array)[i]);
+}
+static FQ_INLINE f32_integers f32_integers_read(const void *array, size_t i)
+{
+    return _mm512_loadu_si512((const int32_t *)array + i);
+}
+static FQ_INLINE __m512i f32_levels(f32_vec v, f32_integers zero)
+{
+    const __mmask16 numbers = _mm512_cmp_ps_mask(v, v, _CMP_ORD_Q);
+    const __m512i level = _mm512_maskz_cvt_roundps_epi32(numbers, v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm512_add_epi32(level, zero);
+}
+static FQ_INLINE void f32_write_levels(int32_t *to, f32_vec v, f32_integers zero)
+{
+    _mm512_storeu_si512(to, f32_levels(v, zero));
+}
+static FQ_INLINE void f32_write_bytes(uint8_t *to, f32_vec v, f32_integers zero)
+{
+    _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtepi32_epi8(f32_levels(v, zero)));
+}
+/* Bounds of quotients: two reciprocals of scale a little below and above, the levels at the ends with MAGIC added, and zero_point
+ * less the bits of MAGIC. f32_sure_levels: where the products of x with both reciprocals round to one level, that is the quotient's,
+ * and x is no NaN. The sum with MAGIC rounds a product, half to even, to its lowest bit; a product so large that this is no unit is
+ * clamped. Gives whether all of four vectors are sure. */
+#define FQ_MAGIC 0x1.8p23f
+typedef struct {
+    f32_vec below, above, lo, hi;
+    f32_integers zero;
+} f32_bounds;
+
+/* Four vectors as they are, as bytes, or with the low four bits of two levels in each byte. The packs work on quarters of a vector, whose dwords
+ * the permutation puts in order. */
+#define FQ_FOUR_f32 1
+static FQ_INLINE void f32_write_four(uint8_t *to, const f32_integers level[4], fq_levels_as as)
+{
+    const int nibbles = as == AS_NIBBLES;
+    static const int32_t order[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+    const __m512i low = _mm512_set1_epi16(nibbles ? 15 : 0xff);
+    const __m512i first = _mm512_and_si512(_mm512_packs_epi32(level[0], level[1]), low);
+    const __m512i second = _mm512_and_si512(_mm512_packs_epi32(level[2], level[3]), low);
+    const __m512i bytes = _mm512_permutexvar_epi32(_mm512_loadu_si512(order), _mm512_packus_epi16(first, second));
+    for (int k = 0; as == AS_INT32 && k < 4; k++) {
+        _mm512_storeu_si512(to + 64 * k, level[k]);
+    }
+    if (nibbles) {
+        const __m512i pairs = _mm512_maddubs_epi16(bytes, _mm512_set1_epi16(0x1001));
+        _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtepi16_epi8(pairs));
+    }
+    else if (as == AS_BYTES) {
+        _mm512_storeu_si512(to, bytes);
+    }
+}
+static FQ_INLINE int f32_sure_levels(f32_integers level[4], const float *x, const f32_bounds *b)
+{
+    __mmask16 unsure[4];
+    for (int k = 0; k < 4; k++) {
+        const __m512 v = _mm512_loadu_ps(x + 16 * k), magic = _mm512_set1_ps(FQ_MAGIC);
+        const __m512 one = f32_fma(v, b->below, magic), other = f32_fma(v, b->above, magic);
+        unsure[k] = _mm512_cmp_ps_mask(one, other, _CMP_NEQ_UQ);
+        level[k] = _mm512_add_epi32(_mm512_castps_si512(f32_max(b->lo, f32_min(b->hi, one))), b->zero);
+    }
+    return _kortestz_mask16_u8(_kor_mask16(unsure[0], unsure[1]), _kor_mask16(unsure[2], unsure[3]));
+}
+static FQ_INLINE f32_integers f32_without_magic(f32_integers zero)
+{
+    return _mm512_sub_epi32(zero, _mm512_castps_si512(_mm512_set1_ps(FQ_MAGIC)));
+}
+static FQ_INLINE f32_vec f32_read_levels(const int32_t *from, f32_integers zero)
+{
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(from), zero));
+}
+typedef __m512d f64_integers;
+static FQ_INLINE f64_integers f64_integers_set(const void *array, size_t i)
+{
+    return _mm512_set1_pd(((const double *)array)[i]);
+}
+static FQ_INLINE f64_integers f64_integers_read(const void *array, size_t i) { return f64_read(array, i); }
+static FQ_INLINE __m256i f64_levels(f64_vec v, f64_integers zero)
+{
+    const __m512d level = _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(v, v, _CMP_ORD_Q), f64_rint(v));
+    return _mm512_cvtpd_epi32(_mm512_add_pd(level, zero));
+}
+static FQ_INLINE void f64_write_levels(int32_t *to, f64_vec v, f64_integers zero)
+{
+    _mm256_storeu_si256((__m256i *)(void *)to, f64_levels(v, zero));
+}
+static FQ_INLINE void f64_write_bytes(uint8_t *to, f64_vec v, f64_integers zero)
+{
+    _mm_storel_epi64((__m128i *)(void *)to, _mm256_cvtepi32_epi8(f64_levels(v, zero)));
+}
+static FQ_INLINE f64_vec f64_read_levels(const int32_t *from, f64_integers zero)
+{
+    return _mm512_sub_pd(_mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i *)(const void *)from)), zero);
 }
 
 #define FQ_OWN_f32 1
@@ -245,5 +333,61 @@ static FQ_INLINE f32_vec load_part_bf16(const uint16_t *from, size_t count)
 static FQ_INLINE void store_part_bf16(uint16_t *to, bf16_packed v, size_t count)
 {
     _mm256_mask_storeu_epi16(to, first(count), v);
+}
+
+/* Keys of elements (keys.h): the least and greatest of a lane, and of all lanes. */
+#define FQ_KEY_WORDS(key, bits)                                                                                      \
+    typedef __m512i key##_vec;                                                                                       \
+    enum { key##_LANES = 512 / bits };                                                                               \
+    static FQ_INLINE __m512i key##_load(const char *from)                                                            \
+    {                                                                                                                \
+        const __m512i v = _mm512_loadu_si512(from);                                                                  \
+        return _mm512_xor_si512(v, _mm512_srli_epi##bits(_mm512_srai_epi##bits(v, bits - 1), 1));                    \
+    }                                                                                                                \
+    static FQ_INLINE __m512i key##_least(__m512i a, __m512i b) { return _mm512_min_epi##bits(a, b); }                \
+    static FQ_INLINE __m512i key##_greatest(__m512i a, __m512i b) { return _mm512_max_epi##bits(a, b); }             \
+    /* The greatest key is the least of the complements: both are found at once, each in a half of a vector. */      \
+    static FQ_INLINE void key##_fold(__m512i least, __m512i greatest, int64_t *low, int64_t *high)                   \
+    {                                                                                                                \
+        const __m512i other = _mm512_ternarylogic_epi64(greatest, greatest, greatest, 0x55);                         \
+        __m512i v = key##_least(_mm512_shuffle_i64x2(least, other, 0x44), _mm512_shuffle_i64x2(least, other, 0xee)); \
+        v = key##_least(v, _mm512_shuffle_i64x2(v, v, 0xb1));                                                        \
+        v = key##_least(v, _mm512_shuffle_epi32(v, 0x4e));                                                           \
+        v = bits < 64 ? key##_least(v, _mm512_shuffle_epi32(v, 0xb1)) : v;                                           \
+        v = bits < 32 ? key##_least(v, _mm512_rol_epi32(v, 16)) : v;                                                 \
+        *low = (int##bits##_t)_mm_cvtsi128_si64(_mm512_castsi512_si128(v));                                          \
+        *high = ~(int64_t)(int##bits##_t)_mm_cvtsi128_si64(_mm512_extracti32x4_epi32(v, 2));                         \
+    }
+FQ_KEY_WORDS(k16, 16)
+FQ_KEY_WORDS(k32, 32)
+FQ_KEY_WORDS(k64, 64)
+
+/* What the cells of elements grow by (count_bins.h): element j's is at j % 4 * 4 + j / 4, and at j % 2 * 4 + j / 2 of float64. */
+#define FQ_HAS_ADDENDS 1
+enum { k32_ADDENDS = 16, k64_ADDENDS = 8 };
+static FQ_INLINE void k32_addends(fq_cell *to, const char *from)
+{
+    const __m512i rest = _mm512_and_si512(_mm512_loadu_si512(from), _mm512_set1_epi32(0xffff));
+    const __m512i square = _mm512_mullo_epi32(rest, rest), zero = _mm512_setzero_si512();
+    const __m512i one = _mm512_set1_epi32(1 << 8); /* 1 << 40 of 64 bits */
+    const __m512i a = _mm512_unpacklo_epi32(rest, one), b = _mm512_unpackhi_epi32(rest, one);
+    const __m512i c = _mm512_unpacklo_epi32(square, zero), d = _mm512_unpackhi_epi32(square, zero);
+    _mm512_store_si512(to, _mm512_unpacklo_epi64(a, c));
+    _mm512_store_si512(to + 4, _mm512_unpackhi_epi64(a, c));
+    _mm512_store_si512(to + 8, _mm512_unpacklo_epi64(b, d));
+    _mm512_store_si512(to + 12, _mm512_unpackhi_epi64(b, d));
+}
+static FQ_INLINE void k64_addends(fq_cell *to, const char *from)
+{
+    const __m512i bits = _mm512_srli_epi64(_mm512_loadu_si512(from), 29);
+    const __m512i rest = _mm512_and_si512(bits, _mm512_set1_epi64(0xffff)), square = _mm512_mul_epu32(rest, rest);
+    const __m512i grown = _mm512_or_si512(rest, _mm512_set1_epi64(INT64_C(1) << 40));
+    _mm512_store_si512(to, _mm512_unpacklo_epi64(grown, square));
+    _mm512_store_si512(to + 4, _mm512_unpackhi_epi64(grown, square));
+}
+static FQ_INLINE void cell_add(fq_cell *to, const fq_cell *by)
+{
+    __m128i *const cell = (__m128i *)(void *)to;
+    _mm_store_si128(cell, _mm_add_epi64(_mm_load_si128(cell), _mm_load_si128((const __m128i *)(const void *)by)));
 }
 #endif

@@ -9,6 +9,7 @@
 #define FQ_HAS_FMA 1
 #define FQ_CAN_STREAM 0
 #define FQ_HAS_PARTS 0
+#define FQ_HAS_ADDENDS 0 /* cells grow by count_bins.h's own arithmetic */
 
 /* The bit that each of 8 bytes takes, twice. */
 static FQ_INLINE uint8x16_t byte_bits(void) { return vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201)); }
@@ -54,13 +55,6 @@ static FQ_INLINE f32_vec f32_limit(f32_vec v)
 {
     return f32_max(vdupq_n_f32(-0x1p30f), f32_min(vdupq_n_f32(0x1p30f), v));
 }
-/* Whether a lane lies below FQ_TINY and is not 0. */
-static FQ_INLINE int f32_any_tiny(f32_vec v)
-{
-    const float32x4_t size = vabsq_f32(v);
-    const uint32x4_t tiny = vcltq_f32(size, vdupq_n_f32((float)FQ_TINY_F32));
-    return vmaxvq_u32(vandq_u32(tiny, vcgtq_f32(size, vdupq_n_f32(0)))) != 0;
-}
 static FQ_INLINE f32_vec f32_rint(f32_vec v) { return vrndnq_f32(v); }
 static FQ_INLINE uint32x4_t f32_lane_bits(void)
 {
@@ -70,12 +64,19 @@ static FQ_INLINE unsigned f32_equal(f32_vec a, f32_vec b)
 {
     return vaddvq_u32(vandq_u32(vceqq_f32(a, b), f32_lane_bits()));
 }
+static FQ_INLINE f32_vec f32_keep_above(f32_vec a, f32_vec b, f32_vec v)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), vcgtq_f32(a, b)));
+}
+static FQ_INLINE f32_vec f32_drop_above(f32_vec a, f32_vec b, f32_vec v)
+{
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v), vcgtq_f32(a, b)));
+}
 static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v)
 {
     uint32x4_t set = vtstq_u32(vdupq_n_u32(lanes), f32_lane_bits());
     return vreinterpretq_f32_u32(vandq_u32(set, vreinterpretq_u32_f32(v)));
 }
-static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return vsubq_f32(a, b); }
 
 typedef float64x2_t f64_vec;
 enum { f64_LANES = 2 };
@@ -89,24 +90,25 @@ static FQ_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return vminq_f64(a, b);
 static FQ_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return vmaxq_f64(a, b); }
 static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fma(a, b, vdupq_n_f64(0)); }
 static FQ_INLINE f64_vec f64_limit(f64_vec v) { return f64_max(vdupq_n_f64(-0x1p60), f64_min(vdupq_n_f64(0x1p60), v)); }
-static FQ_INLINE int f64_any_tiny(f64_vec v)
-{
-    const float64x2_t size = vabsq_f64(v);
-    const uint64x2_t tiny = vandq_u64(vcltq_f64(size, vdupq_n_f64(FQ_TINY_F64)), vcgtq_f64(size, vdupq_n_f64(0)));
-    return (vgetq_lane_u64(tiny, 0) | vgetq_lane_u64(tiny, 1)) != 0;
-}
 static FQ_INLINE f64_vec f64_rint(f64_vec v) { return vrndnq_f64(v); }
 static FQ_INLINE uint64x2_t f64_lane_bits(void) { return vcombine_u64(vcreate_u64(1), vcreate_u64(2)); }
 static FQ_INLINE unsigned f64_equal(f64_vec a, f64_vec b)
 {
     return (unsigned)vaddvq_u64(vandq_u64(vceqq_f64(a, b), f64_lane_bits()));
 }
+static FQ_INLINE f64_vec f64_keep_above(f64_vec a, f64_vec b, f64_vec v)
+{
+    return vreinterpretq_f64_u64(vandq_u64(vreinterpretq_u64_f64(v), vcgtq_f64(a, b)));
+}
+static FQ_INLINE f64_vec f64_drop_above(f64_vec a, f64_vec b, f64_vec v)
+{
+    return vreinterpretq_f64_u64(vbicq_u64(vreinterpretq_u64_f64(v), vcgtq_f64(a, b)));
+}
 static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v)
 {
     uint64x2_t set = vtstq_u64(vdupq_n_u64(lanes), f64_lane_bits());
     return vreinterpretq_f64_u64(vandq_u64(set, vreinterpretq_u64_f64(v)));
 }
-static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return vsubq_f64(a, b); }
 static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return vaddq_f64(a, b); }
 static FQ_INLINE double f64_total(f64_vec v) { return vaddvq_f64(v); }
 static FQ_INLINE void f64_write(double *to, f64_vec v) { vst1q_f64(to, v); }
@@ -114,6 +116,56 @@ static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, 
 static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
 {
     return vcvt_f64_f32(part ? vget_high_f32(v) : vget_low_f32(v));
+}
+
+/* Integers: the zero points of the lanes. A level is rounded half to even and NaN is 0, then zero_point is added. */
+typedef int32x4_t f32_integers;
+static FQ_INLINE f32_integers f32_integers_set(const void *array, size_t i)
+{
+    return vdupq_n_s32(((const int32_t *)array)[i]);
+}
+static FQ_INLINE f32_integers f32_integers_read(const void *array, size_t i)
+{
+    return vld1q_s32((const int32_t *)array + i);
+}
+static FQ_INLINE int32x4_t f32_levels(f32_vec v, f32_integers zero)
+{
+    return vaddq_s32(vcvtnq_s32_f32(v), zero); /* which makes 0 of NaN */
+}
+static FQ_INLINE void f32_write_levels(int32_t *to, f32_vec v, f32_integers zero)
+{
+    vst1q_s32(to, f32_levels(v, zero));
+}
+static FQ_INLINE void f32_write_bytes(uint8_t *to, f32_vec v, f32_integers zero)
+{
+    const int16x4_t halves = vmovn_s32(f32_levels(v, zero));
+    const uint32_t bytes = vget_lane_u32(vreinterpret_u32_s8(vmovn_s16(vcombine_s16(halves, halves))), 0);
+    memcpy(to, &bytes, sizeof bytes);
+}
+static FQ_INLINE f32_vec f32_read_levels(const int32_t *from, f32_integers zero)
+{
+    return vcvtq_f32_s32(vsubq_s32(vld1q_s32(from), zero));
+}
+typedef float64x2_t f64_integers;
+static FQ_INLINE f64_integers f64_integers_set(const void *array, size_t i)
+{
+    return vdupq_n_f64(((const double *)array)[i]);
+}
+static FQ_INLINE f64_integers f64_integers_read(const void *array, size_t i) { return f64_read(array, i); }
+static FQ_INLINE int32x2_t f64_levels(f64_vec v, f64_integers zero)
+{
+    const uint64x2_t level = vandq_u64(vceqq_f64(v, v), vreinterpretq_u64_f64(f64_rint(v)));
+    return vmovn_s64(vcvtnq_s64_f64(vaddq_f64(vreinterpretq_f64_u64(level), zero)));
+}
+static FQ_INLINE void f64_write_levels(int32_t *to, f64_vec v, f64_integers zero) { vst1_s32(to, f64_levels(v, zero)); }
+static FQ_INLINE void f64_write_bytes(uint8_t *to, f64_vec v, f64_integers zero)
+{
+    const int32x2_t level = f64_levels(v, zero);
+    to[0] = (uint8_t)vget_lane_s32(level, 0), to[1] = (uint8_t)vget_lane_s32(level, 1);
+}
+static FQ_INLINE f64_vec f64_read_levels(const int32_t *from, f64_integers zero)
+{
+    return vsubq_f64(vcvtq_f64_s64(vmovl_s32(vld1_s32(from))), zero);
 }
 
 #define FQ_OWN_f32 1
@@ -158,4 +210,35 @@ static FQ_INLINE bf16_packed pack_bf16(f32_vec v)
 static FQ_INLINE bf16_packed no_minus_zero_bf16(bf16_packed v) { return no_minus_zero_16_bits(v); }
 static FQ_INLINE void store_bf16(uint16_t *to, bf16_packed v) { vst1_u16(to, v); }
 static FQ_INLINE void stream_bf16(uint16_t *to, bf16_packed v) { vst1_u16(to, v); }
+
+/* Keys of elements (keys.h): the least and greatest of a lane, and of all lanes. */
+static FQ_INLINE int64x2_t least_s64(int64x2_t a, int64x2_t b) { return vbslq_s64(vcgtq_s64(a, b), b, a); }
+static FQ_INLINE int64x2_t greatest_s64(int64x2_t a, int64x2_t b) { return vbslq_s64(vcgtq_s64(a, b), a, b); }
+static FQ_INLINE int64_t least_of_s64(int64x2_t v)
+{
+    const int64_t a = vgetq_lane_s64(v, 0), b = vgetq_lane_s64(v, 1);
+    return a < b ? a : b;
+}
+static FQ_INLINE int64_t greatest_of_s64(int64x2_t v)
+{
+    const int64_t a = vgetq_lane_s64(v, 0), b = vgetq_lane_s64(v, 1);
+    return a > b ? a : b;
+}
+#define FQ_KEY_WORDS(key, bits, type, least, greatest, least_of, greatest_of)                                   \
+    typedef type key##_vec;                                                                                     \
+    enum { key##_LANES = 128 / bits };                                                                          \
+    static FQ_INLINE type key##_load(const char *from)                                                          \
+    {                                                                                                           \
+        const type v = vreinterpretq_s##bits##_u8(vld1q_u8((const uint8_t *)from));                             \
+        return veorq_s##bits(v, vandq_s##bits(vshrq_n_s##bits(v, bits - 1), vdupq_n_s##bits(INT##bits##_MAX))); \
+    }                                                                                                           \
+    static FQ_INLINE type key##_least(type a, type b) { return least(a, b); }                                   \
+    static FQ_INLINE type key##_greatest(type a, type b) { return greatest(a, b); }                             \
+    static FQ_INLINE void key##_fold(type lowest, type highest, int64_t *low, int64_t *high)                    \
+    {                                                                                                           \
+        *low = least_of(lowest), *high = greatest_of(highest);                                                  \
+    }
+FQ_KEY_WORDS(k16, 16, int16x8_t, vminq_s16, vmaxq_s16, vminvq_s16, vmaxvq_s16)
+FQ_KEY_WORDS(k32, 32, int32x4_t, vminq_s32, vmaxq_s32, vminvq_s32, vmaxvq_s32)
+FQ_KEY_WORDS(k64, 64, int64x2_t, least_s64, greatest_s64, least_of_s64, greatest_of_s64)
 #endif

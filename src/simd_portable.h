@@ -6,13 +6,16 @@
 #include <string.h>
 
 #include "fq.h"
+#include "keys.h"
 
 #define FQ_HAS_FMA 0
 #define FQ_CAN_STREAM 0
 #define FQ_HAS_PARTS 0
+#define FQ_HAS_ADDENDS 0 /* cells grow by count_bins.h's own arithmetic */
 #define FQ_ONE_LANE 1 /* all element types are by_lane.h's */
 
-/* The only overlap that reaches a kernel is an output that is its input, element for element. */
+/* The only overlaps that reach a kernel: an output that is its input, element for element, and one that lies behind it in the
+ * order of the elements, so that each is read before it is written. */
 #if defined(__clang__)
 #define FQ_LANES_LOOP _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -70,8 +73,10 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
     static FQ_INLINE scalar type##_min(scalar a, scalar b) { return a < b ? a : b; }                        \
     static FQ_INLINE scalar type##_max(scalar a, scalar b) { return a > b ? a : b; }                        \
     static FQ_INLINE unsigned type##_equal(scalar a, scalar b) { return a == b; }                           \
+    /* v in the lanes where a > b, and in the others. */                                                    \
+    static FQ_INLINE scalar type##_keep_above(scalar a, scalar b, scalar v) { return a > b ? v : 0; }       \
+    static FQ_INLINE scalar type##_drop_above(scalar a, scalar b, scalar v) { return a > b ? 0 : v; }       \
     static FQ_INLINE scalar type##_keep(unsigned lanes, scalar v) { return lanes & 1 ? v : 0; }             \
-    static FQ_INLINE scalar type##_sub(scalar a, scalar b) { return a - b; }                                \
     static FQ_INLINE double type##_widen(scalar v, size_t part) { return (void)part, (double)v; }           \
     /* Half to even: adding `big` leaves no bit for a fraction. */                                          \
     static FQ_INLINE scalar type##_rint(scalar v)                                                           \
@@ -83,10 +88,66 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
 FQ_SCALAR_WORDS(f32, float, fabsf, copysignf, 0x1p23f)
 FQ_SCALAR_WORDS(f64, double, fabs, copysign, 0x1p52)
 
+/* c - a * b rounded once, for a residual: |a| is at most 2**53 (2**24), and c so near to a * b that the first difference
+ * is exact. In float32 the product is exact in float64; in float64 its error comes from halves of the factors (Dekker),
+ * where 1 <= b < 2. */
+static FQ_INLINE float f32_fnma(float a, float b, float c) { return (float)((double)c - (double)a * (double)b); }
+static FQ_INLINE double f64_upper_half(double v)
+{
+    const double shifted = v * 0x1.0000002p27;
+    return shifted - (shifted - v);
+}
+static FQ_INLINE double f64_fnma(double a, double b, double c)
+{
+    const double product = a * b, a1 = f64_upper_half(a), b1 = f64_upper_half(b), a2 = a - a1, b2 = b - b1;
+    return (c - product) - (((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2);
+}
+
+/* Integers: the zero points of the lanes. A level is rounded half to even and NaN is 0, then zero_point is added. */
+typedef int32_t f32_integers;
+typedef double f64_integers;
+static FQ_INLINE int32_t f32_integers_set(const void *array, size_t i) { return ((const int32_t *)array)[i]; }
+static FQ_INLINE int32_t f32_integers_read(const void *array, size_t i) { return ((const int32_t *)array)[i]; }
+static FQ_INLINE void f32_write_levels(int32_t *to, float v, int32_t zero)
+{
+    *to = (int32_t)(v == v ? f32_rint(v) : 0) + zero;
+}
+static FQ_INLINE void f32_write_bytes(uint8_t *to, float v, int32_t zero)
+{
+    *to = (uint8_t)((int32_t)(v == v ? f32_rint(v) : 0) + zero);
+}
+static FQ_INLINE float f32_read_levels(const int32_t *from, int32_t zero) { return (float)(*from - zero); }
+static FQ_INLINE double f64_integers_set(const void *array, size_t i) { return f64_read(array, i); }
+static FQ_INLINE double f64_integers_read(const void *array, size_t i) { return f64_read(array, i); }
+static FQ_INLINE void f64_write_levels(int32_t *to, double v, double zero)
+{
+    *to = (int32_t)((v == v ? f64_rint(v) : 0) + zero);
+}
+static FQ_INLINE void f64_write_bytes(uint8_t *to, double v, double zero)
+{
+    *to = (uint8_t)(int32_t)((v == v ? f64_rint(v) : 0) + zero);
+}
+static FQ_INLINE double f64_read_levels(const int32_t *from, double zero) { return (double)*from - zero; }
+
 static FQ_INLINE double f64_add(double a, double b) { return a + b; }
 static FQ_INLINE double f64_total(double v) { return v; }
 static FQ_INLINE void f64_write(double *to, double v) { *to = v; }
 
 static FQ_INLINE void stream_done(void) {}
+
+/* Keys of elements (keys.h), one at a time. */
+#define FQ_KEY_WORDS(key, bits)                                                                                \
+    typedef int##bits##_t key##_vec;                                                                           \
+    enum { key##_LANES = 1 };                                                                                  \
+    static FQ_INLINE int##bits##_t key##_load(const char *from) { return key##_key(from); }                    \
+    static FQ_INLINE int##bits##_t key##_least(int##bits##_t a, int##bits##_t b) { return a < b ? a : b; }     \
+    static FQ_INLINE int##bits##_t key##_greatest(int##bits##_t a, int##bits##_t b) { return a > b ? a : b; }  \
+    static FQ_INLINE void key##_fold(int##bits##_t least, int##bits##_t greatest, int64_t *low, int64_t *high) \
+    {                                                                                                          \
+        *low = least, *high = greatest;                                                                        \
+    }
+FQ_KEY_WORDS(k16, 16)
+FQ_KEY_WORDS(k32, 32)
+FQ_KEY_WORDS(k64, 64)
 
 #endif

@@ -6,24 +6,14 @@
 #include "fq.h"
 
 #if FQ_HAVE_X86
-#include <immintrin.h>
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+#define FQ_INSTRUCTIONS "avx2,fma,f16c"
+#include "target_begin.h"
 
 #include "simd_avx2.h"
 
 #include "target.h"
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "target_end.h"
 
 static int runs_here(void) { return fq_cpu_has(bit_AVX | bit_FMA | bit_F16C, bit_AVX2, FQ_SAVES_YMM); }
 

@@ -6,24 +6,14 @@
 #include "fq.h"
 
 #if FQ_HAVE_X86
-#include <immintrin.h>
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
-#endif
+#define FQ_INSTRUCTIONS "avx512f,avx512bw,avx512dq,avx512vl"
+#include "target_begin.h"
 
 #include "simd_avx512.h"
 
 #include "target.h"
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "target_end.h"
 
 static int runs_here(void)
 {

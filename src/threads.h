@@ -11,9 +11,12 @@ void fq_threads_start(void);
 void fq_set_num_threads(int n);
 int fq_get_num_threads(void);
 
-typedef void fq_range(void *context, size_t from, size_t to);
+/* How many pieces of at least `grain` to cut n into, one a thread: 1 where threads would not gain. */
+size_t fq_pieces(size_t n, size_t grain);
 
-/* Calls range over pieces of [0, n): at least `grain` long, beginning at multiples of `unit`. */
-void fq_parallel(size_t n, size_t grain, size_t unit, fq_range *range, void *context);
+typedef void fq_range(void *context, size_t piece, size_t from, size_t to);
+
+/* Calls range for each of the pieces of [0, n). */
+void fq_parallel(size_t n, size_t pieces, fq_range *range, void *context);
 
 #endif

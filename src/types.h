@@ -17,8 +17,10 @@
 
 #if defined(__GNUC__)
 #define FQ_INLINE inline __attribute__((always_inline))
+#define FQ_ONE_COPY __attribute__((noinline, unused)) /* one copy a file, for many kernels */
 #else
 #define FQ_INLINE inline
+#define FQ_ONE_COPY inline
 #endif
 
 #define FQ_TYPE_NUMBER(NUMBER, ...) FQ_##NUMBER,

@@ -2,47 +2,21 @@
 #include "ufuncs.h"
 
 #define FQ_IMPORTS_NUMPY
-#include "direct.h"
+#include "arguments.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <numpy/dtype_api.h>
 
-#define KINDS_QPARAMS "siii"
-#define KINDS_NONE ""
-#define COUNT(kinds) ((int)sizeof(kinds) - 1)
-#define OPERAND(array, nin, outputs, inputs) \
-    (array < COUNT(outputs) ? nin + array : array < COUNT(outputs inputs) ? array - COUNT(outputs) : 0)
-#define OPERANDS(nin, outputs, inputs) \
-    {OPERAND(0, nin, outputs, inputs), OPERAND(1, nin, outputs, inputs), OPERAND(2, nin, outputs, inputs)}
-#define SPEC(r, OP, op, outputs, inputs, parameters, ...)                                   \
-    [FQ_##OP] = {#op,                                                                       \
-                 FQ_##OP,                                                                   \
-                 r,                                                                         \
-                 COUNT(inputs KINDS_##parameters),                                          \
-                 COUNT(outputs),                                                            \
-                 inputs KINDS_##parameters outputs,                                         \
-                 (const char *const[]){__VA_ARGS__, "scale", "zero_point", "qmin", "qmax"}, \
-                 OPERANDS(COUNT(inputs KINDS_##parameters), outputs, inputs),               \
-                 COUNT(KINDS_##parameters) ? COUNT(inputs) : 0},
-
 enum { ARITHMETICS = 2 }; /* x / scale, and x * (1 / scale) */
 
-static const fq_ufunc_spec specs[ARITHMETICS][FQ_OPS] = {{FQ_OP_ROWS(SPEC, 0)}, {FQ_OP_ROWS(SPEC, 1)}};
+static fq_function functions[ARITHMETICS][FQ_OPS];
+
+const fq_function *fq_function_of(fq_op op, int reciprocal) { return &functions[reciprocal][op]; }
 
 /* The DType of each element type; NULL where its module is not installed. */
 static PyArray_DTypeMeta *dtype_of[FQ_TYPES];
-
-void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type)
-{
-    char message[FQ_MESSAGE];
-    if (status == FQ_NO_MEMORY) {
-        PyErr_NoMemory();
-        return;
-    }
-    fq_describe_refused(message, sizeof message, status, bad, type);
-    PyErr_SetString(PyExc_ValueError, message);
-}
 
 int fq_type_of_dtype(const void *dtype)
 {
@@ -53,134 +27,236 @@ int fq_type_of_dtype(const void *dtype)
     return type;
 }
 
-static void set_array(fq_arrays *arrays, int a, char *data, npy_intp step, npy_intp row_step)
+/* Of the parameters of a generalized ufunc the first two have a core dimension of their own, 1 or n, or none. */
+enum { OF_ROWS = 2 };
+
+static int has_core(const fq_function *f, int operand)
 {
-    arrays->data[a] = data;
-    arrays->step[a] = step;
-    arrays->row_step[a] = row_step;
+    const int parameter = operand - f->is->inputs;
+    return parameter < OF_ROWS || parameter >= f->is->parameters;
 }
 
-static int finish(fq_status status, const fq_values *bad, fq_type type)
+/* A generalized ufunc has two axes, whose steps come one after the other: first those of all operands, then those of the
+ * operands that have a core dimension. */
+static void read_loop(fq_call *call, const fq_function *f, char *const *data, const npy_intp *dims,
+                      const npy_intp *steps)
 {
+    const int operands = fq_operands_of(f->is);
+    call->op = f->op, call->reciprocal = f->reciprocal, call->new_outputs = 0;
+    call->axes = fq_packed_operand(f->is) ? 2 : 1;
+    for (int axis = 0; axis < call->axes; axis++) {
+        ptrdiff_t step[FQ_MOST_OPERANDS];
+        for (int i = 0; i < operands; i++) {
+            step[i] = axis == 0 || has_core(f, i) ? *steps++ : 0;
+        }
+        call->axis[axis].length = (size_t)dims[axis];
+        for (int a = 0; a < f->is->arrays; a++) {
+            call->axis[axis].array[a] = step[fq_operand_of(f->is, a)];
+        }
+        memcpy(call->axis[axis].given, step + f->is->inputs, (size_t)f->is->parameters * sizeof *step);
+    }
+    for (int a = 0; a < f->is->arrays; a++) {
+        call->data[a] = data[fq_operand_of(f->is, a)];
+    }
+    for (int k = 0; k < f->is->parameters; k++) {
+        call->given[k] = data[f->is->inputs + k];
+    }
+}
+
+/* What a ufunc is: NumPy keeps its function as the data of its loops. */
+static const fq_function *function_of(PyObject *ufunc) { return ((PyUFuncObject *)ufunc)->data[0]; }
+
+/* Whether operands a and b lie apart or on each other, element for element. */
+static int is_apart(const fq_function *f, int a, int b, fq_type type, char *const *data, npy_intp n,
+                    const npy_intp *steps)
+{
+    const fq_extent of_a = fq_extent_of(data[a], fq_item_size(f->is->kinds[a], type), 1, &n, &steps[a]);
+    const fq_extent of_b = fq_extent_of(data[b], fq_item_size(f->is->kinds[b], type), 1, &n, &steps[b]);
+    return !fq_meet(of_a, of_b) || (data[a] == data[b] && steps[a] == steps[b]);
+}
+
+/* NumPy copies operands that overlap, but where one pass from the first element to the last reads each before it is written. */
+static int must_go_in_order(const fq_function *f, fq_type type, char *const *data, npy_intp n, const npy_intp *steps)
+{
+    const int nin = fq_inputs_of(f->is), whole = fq_packed_operand(f->is) > 0;
+    for (int o = nin; !whole && o < nin + f->is->outputs; o++) {
+        for (int i = 0; i < nin; i++) {
+            if (!is_apart(f, o, i, type, data, n, steps)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* What NumPy calls for any ufunc and element type. It holds no GIL. */
+static int loop(PyArrayMethod_Context *context, char *const *data, const npy_intp *dims, const npy_intp *steps,
+                NpyAuxData *Py_UNUSED(auxiliary))
+{
+    fq_call call;
+    fq_values bad;
+    read_loop(&call, function_of(context->caller), data, dims, steps);
+    call.type = (fq_type)fq_type_of_dtype(Py_TYPE((PyObject *)context->descriptors[0]));
+    const fq_type type = call.type;
+    call.in_order = must_go_in_order(function_of(context->caller), type, data, dims[0], steps);
+    const fq_status status = fq_run(&call, &bad);
     if (status == FQ_OK) {
         return 0;
     }
     const PyGILState_STATE gil = PyGILState_Ensure();
-    fq_raise_refused(status, bad, type);
+    fq_raise_refused(status, &bad, type, NULL);
     PyGILState_Release(gil);
     return -1;
 }
 
-/* What NumPy calls for a ufunc: one row. It holds no GIL. */
-static int run_row(const fq_ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
-                   const npy_intp *steps)
+/* The module fq._errors: what is told in words, and takes no part in a call that is right. */
+static PyObject *helper;
+
+PyObject *fq_help_with(PyObject *Py_UNUSED(module), PyObject *errors)
 {
-    const fq_call call = {spec->op, type, spec->reciprocal, 0};
-    fq_arrays arrays = {{NULL}, {0}, {0}};
-    fq_given given = {0};
-    fq_values bad;
-    for (int a = 0; a < FQ_MAX_ARRAYS; a++) {
-        set_array(&arrays, a, data[spec->arrays[a]], steps[spec->arrays[a]], 0);
-    }
-    if (spec->scale) {
-        char *const *d = data + spec->scale;
-        const npy_intp *s = steps + spec->scale;
-        given = (fq_given){d[0], d[1], d[2], d[3], s[0], s[1], s[2], s[3], 0, 0, 0, 0};
-    }
-    const fq_shape shape = {1, 1, 1, (size_t)dims[0]};
-    return finish(fq_rows(&call, &arrays, &shape, spec->scale ? &given : NULL, &bad), &bad, type);
+    Py_XDECREF(helper);
+    helper = Py_NewRef(errors);
+    Py_RETURN_NONE;
 }
 
-/* What NumPy calls for a generalized ufunc: rows of n. The steps of rows come first, an operand each, then those along the
- * core dimensions, of the operands that have one: not qmin and qmax. An absent or repeated core dimension has step 0. */
-static int run_packed(const fq_ufunc_spec *spec, fq_type type, char *const *data, const npy_intp *dims,
-                      const npy_intp *steps)
+static PyObject *tuple_of(PyObject *const *args, Py_ssize_t count)
 {
-    const fq_call call = {spec->op, type, spec->reciprocal, 0};
-    const int scale = spec->scale, absent = scale ? 2 : 0; /* qmin and qmax */
-    const size_t rows = (size_t)dims[0], n = (size_t)dims[1];
-    const fq_shape shape = {1, scale ? rows : 1, scale ? 1 : rows, n};
-    const npy_intp *core = steps + spec->nin + spec->nout;
-    fq_arrays arrays = {{NULL}, {0}, {0}};
-    fq_given given = {0};
-    fq_values bad;
-    for (int a = 0; a < FQ_MAX_ARRAYS; a++) {
-        const int operand = spec->arrays[a];
-        set_array(&arrays, a, data[operand], core[operand < spec->nin ? operand : operand - absent], steps[operand]);
+    PyObject *all = PyTuple_New(count);
+    for (Py_ssize_t i = 0; all != NULL && i < count; i++) {
+        PyTuple_SetItem(all, i, Py_NewRef(args[i]));
     }
-    if (scale) {
-        char *const *d = data + scale;
-        const npy_intp *s = steps + scale, *c = core + scale;
-        given = (fq_given){d[0], d[1], d[2], d[3], c[0], c[1], 0, 0, s[0], s[1], s[2], s[3]};
-    }
-    return finish(fq_rows(&call, &arrays, &shape, scale ? &given : NULL, &bad), &bad, type);
+    return all;
 }
 
-#define LOOP(reciprocal, type, op)                                                                             \
-    static int loop_##op##_##reciprocal##_##type(PyArrayMethod_Context *Py_UNUSED(context), char *const *data, \
-                                                 const npy_intp *dims, const npy_intp *steps,                  \
-                                                 NpyAuxData *Py_UNUSED(auxiliary))                             \
-    {                                                                                                          \
-        const fq_ufunc_spec *spec = &specs[reciprocal][op];                                                    \
-        return (fq_is_packed(spec) ? run_packed : run_row)(spec, type, data, dims, steps);                     \
+/* Whether NumPy may lose something of this input in silence: a mask, or the size of a level. */
+static int is_suspect(const fq_function *f, int i, PyObject *o)
+{
+    const int exact = PyArray_CheckExact(o);
+    if (f->is->kinds[i] == FQ_LEVEL && !PyLong_CheckExact(o) &&
+        !(exact && PyTypeNum_ISSIGNED(PyArray_TYPE((PyArrayObject *)o)))) {
+        return 1;
     }
-#define LOOPS(type, OP, ...) LOOP(0, type, FQ_##OP) LOOP(1, type, FQ_##OP)
-#define LOOPS_OF_TYPE(TYPE, ...) FQ_OP_ROWS(LOOPS, FQ_##TYPE)
-FQ_TYPE_ROWS(LOOPS_OF_TYPE)
+    return fq_packed_operand(f->is) && !exact && PyArray_Check(o);
+}
 
-#define ENTRIES(type, OP, ...) \
-    [0][type][FQ_##OP] = loop_FQ_##OP##_0_##type, [1][type][FQ_##OP] = loop_FQ_##OP##_1_##type,
-#define ENTRIES_OF_TYPE(TYPE, ...) FQ_OP_ROWS(ENTRIES, FQ_##TYPE)
-static PyArrayMethod_StridedLoop *const loops[ARITHMETICS][FQ_TYPES][FQ_OPS] = {FQ_TYPE_ROWS(ENTRIES_OF_TYPE)};
+/* Sets an exception for what NumPy would take in silence. */
+static int check_arguments(const fq_function *f, PyObject *const *args)
+{
+    int suspect = 0;
+    for (int i = 0; i < fq_inputs_of(f->is); i++) {
+        suspect |= is_suspect(f, i, args[i]);
+    }
+    PyObject *given = suspect && helper != NULL ? tuple_of(args, fq_inputs_of(f->is)) : NULL;
+    if (given != NULL) {
+        Py_XDECREF(PyObject_CallMethod(helper, "check", "sO", f->is->name, given));
+        Py_DECREF(given);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
 
-/* What is called for a ufunc: fq's own way where it is one for these arguments, else NumPy's. */
+static int is_out(PyObject *name) { return PyUnicode_CompareWithASCIIString(name, "out") == 0; }
+
+/* Replaces the exception that is set by what fq._errors makes of it. */
+static void explain(const fq_function *f, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    const int nin = fq_inputs_of(f->is);
+    PyObject *type, *error, *traceback, *told = NULL, *out = nargs > nin ? args[nin] : Py_None;
+    if (helper == NULL || !(PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_TypeError))) {
+        return;
+    }
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    for (Py_ssize_t k = 0; names != NULL && k < PyTuple_Size(names); k++) {
+        out = is_out(PyTuple_GetItem(names, k)) ? args[nargs + k] : out;
+    }
+    PyObject *given = tuple_of(args, nin);
+    if (given != NULL) {
+        told = PyObject_CallMethod(helper, "explain", "sOOO", f->is->name, error, given, out);
+        Py_DECREF(given);
+    }
+    if (told == NULL && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(traceback);
+        return;
+    }
+    PyErr_Restore(type, error, traceback); /* in the place of what the helper raised */
+    if (told != NULL && told != Py_None) {
+        PyErr_SetObject((PyObject *)Py_TYPE(told), told);
+    }
+    Py_XDECREF(told);
+}
+
 static fq_vectorcall *numpys_call;
 
-#define CALL(reciprocal, OP, ...)                                                                                    \
-    static PyObject *call_##OP##_##reciprocal(PyObject *ufunc, PyObject *const *args, size_t nargs, PyObject *names) \
-    {                                                                                                                \
-        PyObject *result;                                                                                            \
-        return fq_call_directly(&specs[reciprocal][FQ_##OP], args, nargs, names, 0, &result)                         \
-                   ? result                                                                                          \
-                   : numpys_call(ufunc, args, nargs, names);                                                         \
-    }
-FQ_OP_ROWS(CALL, 0)
-FQ_OP_ROWS(CALL, 1)
-
-#define CALL_ENTRY(reciprocal, OP, ...) [FQ_##OP] = call_##OP##_##reciprocal,
-static fq_vectorcall *const calls[ARITHMETICS][FQ_OPS] = {{FQ_OP_ROWS(CALL_ENTRY, 0)}, {FQ_OP_ROWS(CALL_ENTRY, 1)}};
-
-/* What a ufunc is, which its call tells. */
-static const fq_ufunc_spec *spec_of(PyObject *ufunc)
+/* Of a call with all inputs by position. */
+static PyObject *call_numpy(PyObject *ufunc, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
-    fq_vectorcall *call = (fq_vectorcall *)((PyUFuncObject *)ufunc)->vectorcall;
-    for (int i = 0; i < ARITHMETICS * FQ_OPS; i++) {
-        if (calls[i / FQ_OPS][i % FQ_OPS] == call) {
-            return &specs[i / FQ_OPS][i % FQ_OPS];
-        }
+    const fq_function *f = function_of(ufunc);
+    PyObject *result = check_arguments(f, args) < 0 ? NULL : numpys_call(ufunc, args, (size_t)nargs, names);
+    if (result == NULL) {
+        explain(f, args, nargs, names);
     }
-    PyErr_Format(PyExc_SystemError, "%s is no ufunc of fq", ((PyUFuncObject *)ufunc)->name);
-    return NULL;
+    return result;
+}
+
+/* A bit of the number of arguments, which Python adds where their array has room before it. */
+#define ARGUMENTS_OFFSET ((size_t)1 << (8 * sizeof(size_t) - 1))
+
+/* Whether the fast path took the call, which has all inputs and these keywords. */
+static int call_fast(const fq_function *f, PyObject *const *args, Py_ssize_t nargs, PyObject *names, PyObject **result)
+{
+    return nargs == fq_inputs_of(f->is) &&
+           (names == NULL || (PyTuple_Size(names) == 1 && is_out(PyTuple_GetItem(names, 0)))) &&
+           fq_call_fast(f, args, names ? args[nargs] : NULL, 0, result);
+}
+
+static PyObject *call_by_name(PyObject *ufunc, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    const fq_function *f = function_of(ufunc);
+    fq_positions p;
+    PyObject *result = NULL;
+    const Py_ssize_t nin = fq_inputs_of(f->is);
+    if (fq_arrange(&p, f, args, nargs, names)) {
+        if (!call_fast(f, p.args, nin, p.names, &result)) {
+            result = call_numpy(ufunc, p.args, nin, p.names);
+        }
+        Py_XDECREF(p.names);
+    }
+    else if (!PyErr_Occurred()) {
+        result = PyObject_CallMethod(helper, "misnamed", "snO", f->is->name, nargs, names ? names : Py_None);
+    }
+    return result;
+}
+
+/* What is called for a ufunc: the fast path where it takes these arguments, else NumPy. */
+static PyObject *call(PyObject *ufunc, PyObject *const *args, size_t nargs_and_bit, PyObject *names)
+{
+    const fq_function *f = function_of(ufunc);
+    const Py_ssize_t nargs = (Py_ssize_t)(nargs_and_bit & ~ARGUMENTS_OFFSET);
+    PyObject *result;
+    if (call_fast(f, args, nargs, names, &result)) {
+        return result;
+    }
+    int named = nargs < fq_inputs_of(f->is);
+    for (Py_ssize_t k = 0; !named && names != NULL && k < PyTuple_Size(names); k++) {
+        named = fq_place_of_name(f, PyTuple_GetItem(names, k)) >= 0;
+    }
+    return (named ? call_by_name : call_numpy)(ufunc, args, nargs, names);
 }
 
 /* sizes: n, s and z where there are parameters, and p, which comes second where it is an input's. An output's p is -1
  * where none was given. */
 static int packed_dims(PyUFuncObject *ufunc, npy_intp *sizes)
 {
-    static const char *const labels[] = {"scale", "zero_point"};
-    const fq_ufunc_spec *spec = spec_of((PyObject *)ufunc);
-    if (spec == NULL) {
-        return -1;
-    }
-    const int reads_bits = memchr(spec->kinds, FQ_BIT_MASK, (size_t)spec->nin) != NULL;
-    const int first = reads_bits ? 2 : 1, parameters = spec->scale ? 2 : 0, p = reads_bits ? 1 : first + parameters;
-    const npy_intp n = sizes[0], bytes = n / 8 + (n % 8 != 0);
+    const fq_operation *is = function_of((PyObject *)ufunc)->is;
+    const int reads_bits = fq_packed_operand(is) < is->inputs, first = reads_bits ? 2 : 1;
+    const int parameters = is->parameters ? OF_ROWS : 0, p = reads_bits ? 1 : first + parameters;
+    const npy_intp n = sizes[0], bytes = (npy_intp)fq_items(is->kinds[fq_packed_operand(is)], (size_t)n);
     for (int i = 0; i < parameters; i++) {
         if (sizes[first + i] != 1 && sizes[first + i] != n) {
             PyErr_Format(PyExc_ValueError,
                          "operands could not be broadcast together: the last axis of %s must be 1 or that of x, "
                          "%zd, got %zd",
-                         labels[i], (Py_ssize_t)n, (Py_ssize_t)sizes[first + i]);
+                         fq_name_of(is, is->inputs + i), (Py_ssize_t)n, (Py_ssize_t)sizes[first + i]);
             return -1;
         }
     }
@@ -193,139 +269,90 @@ static int packed_dims(PyUFuncObject *ufunc, npy_intp *sizes)
     return 0;
 }
 
-PyArray_DTypeMeta *fq_dtype_of_kind(char kind, fq_type type)
-{
-    switch (kind) {
-    case 'v': return dtype_of[type];
-    case 's': return type == FQ_F64 ? &PyArray_DoubleDType : &PyArray_FloatDType;
-    case 'i': return &PyArray_Int64DType;
-    case 'u': return &PyArray_UInt8DType;
-    default: return &PyArray_BoolDType;
-    }
-}
+#define DTYPE_OF_TYPE dtype_of[type]
+#define DTYPE_COMPUTED (type == FQ_F64 ? &PyArray_DoubleDType : &PyArray_FloatDType)
+#define DTYPE_STORED NULL
+#define DTYPE_ALWAYS(bits, dtype) &PyArray_##dtype##DType
+#define DTYPE(with, NAME, letter, item, ...) kind == letter ? (PyArray_DTypeMeta *)(DTYPE_##item):
+PyArray_DTypeMeta *fq_dtype_of_kind(char kind, fq_type type) { return FQ_KIND_ROWS(DTYPE, ) NULL; }
 
-static int is_python_number(PyArray_DTypeMeta *given)
-{
-    return given == &PyArray_PyLongDType || given == &PyArray_PyFloatDType || given == &PyArray_PyComplexDType;
-}
+#define CASTING(with, NAME, letter, item, cast, ...) kind == letter ? NPY_##cast##_CASTING:
+static NPY_CASTING casting_to(char kind) { return FQ_KIND_ROWS(CASTING, ) NPY_NO_CASTING; }
 
-/* What a message calls a DType: a dtype of it, or the type of a Python number. */
-static PyObject *shown(PyArray_DTypeMeta *given)
-{
-    return is_python_number(given) ? PyObject_GetAttrString((PyObject *)given, "type")
-                                   : (PyObject *)PyArray_GetDefaultDescr(given);
-}
+#define ACCEPTED(with, NAME, letter, item, cast, accepted) kind == letter ? accepted:
+static const char *accepted_as(char kind) { return FQ_KIND_ROWS(ACCEPTED, ) NULL; }
 
-static int refuse(const char *label, const char *accepted, PyArray_DTypeMeta *given)
+/* fq._errors says more, where Python called the ufunc itself. */
+static int refuse(const fq_function *f, int operand)
 {
-    PyObject *got = shown(given);
-    if (got != NULL) {
-        PyErr_Format(PyExc_TypeError, "%s must be %s, got %S", label, accepted, got);
-        Py_DECREF(got);
-    }
+    PyErr_Format(PyExc_TypeError, "%U must be %s", f->names[operand], accepted_as(f->is->kinds[operand]));
     return -1;
 }
 
-static int refuse_two(const char *label, PyArray_DTypeMeta *given, const char *other, PyArray_DTypeMeta *of_other)
+/* Whether an input of this DType is cast to what its kind has in a loop of this type: 1, 0, or -1 with an exception set. A
+ * number of Python has a DType too, whose default is float64 or int64. */
+static int accepts(char kind, fq_type type, PyArray_DTypeMeta *given)
 {
-    PyObject *got = shown(given), *and = shown(of_other);
-    if (got != NULL && and != NULL) {
-        PyErr_Format(PyExc_TypeError, "%s and %s must have one type, got %S and %S", label, other, got, and);
-    }
-    Py_XDECREF(got);
-    Py_XDECREF(and);
-    return -1;
-}
-
-static int can_cast(PyArray_DTypeMeta *given, PyArray_DTypeMeta *wanted)
-{
-    PyArray_Descr *from = PyArray_GetDefaultDescr(given), *to = PyArray_GetDefaultDescr(wanted);
-    const int can = from && to ? PyArray_CanCastTypeTo(from, to, NPY_SAME_KIND_CASTING) : -1;
+    PyArray_Descr *from = PyArray_GetDefaultDescr(given), *to = PyArray_GetDefaultDescr(fq_dtype_of_kind(kind, type));
+    const int can = from && to ? PyArray_CanCastTypeTo(from, to, casting_to(kind)) : -1;
     Py_XDECREF((PyObject *)from);
     Py_XDECREF((PyObject *)to);
     return can;
 }
 
-/* 1, 0, or -1 with an exception set. A mask is never cast. */
-static int accepts(char kind, fq_type type, PyArray_DTypeMeta *given)
+/* The element type of the call: that of the last of the arrays of elements, x beside dy; a Python float takes the other's. */
+static int find_type(const fq_function *f, PyArray_DTypeMeta *const given[])
 {
-    if (kind == 'b' || kind == 'u') {
-        return given == fq_dtype_of_kind(kind, type);
-    }
-    if (is_python_number(given)) {
-        return given == &PyArray_PyLongDType || (given == &PyArray_PyFloatDType && kind == 's');
-    }
-    return can_cast(given, fq_dtype_of_kind(kind, type));
-}
-
-/* The element type of the call, from x or dy, or both where they agree; a Python float takes the other's. */
-static int find_type(const fq_ufunc_spec *spec, PyArray_DTypeMeta *const given[])
-{
-    int found = -1, by = 0;
-    for (int i = 0; i < spec->nin && spec->kinds[i] == 'v'; i++) {
+    int found = -1;
+    for (int i = 0; i < f->is->inputs && f->is->kinds[i] == FQ_ELEMENTS; i++) {
         const int type = fq_type_of_dtype(given[i]);
-        if (given[i] == &PyArray_PyFloatDType) {
-            continue;
+        if (given[i] == NULL) {
+            PyErr_Format(PyExc_TypeError, "%s has no reductions", f->is->name);
+            return -1;
         }
-        if (type < 0) {
-            return given[i] == NULL ? PyErr_Format(PyExc_TypeError, "%s has no reductions", spec->name),
-                   -1               : refuse(spec->labels[i], FQ_TYPE_NAMES, given[i]);
+        if (type < 0 && given[i] != &PyArray_PyFloatDType) {
+            return refuse(f, i);
         }
-        if (found >= 0 && found != type) {
-            return refuse_two(spec->labels[by], dtype_of[found], spec->labels[i], dtype_of[type]);
-        }
-        found = type;
-        by = i;
+        found = type < 0 ? found : type;
     }
     return found < 0 ? FQ_F64 : found;
 }
 
-static const char *wanted(char kind)
-{
-    switch (kind) {
-    case 's': return "a real number or an array of them";
-    case 'i': return "an integer or an array of them";
-    case 'u': return "an array of uint8, as forward_packed gives it";
-    default: return "an array of bool";
-    }
-}
-
 static int promote(PyObject *ufunc, PyArray_DTypeMeta *const given[], PyArray_DTypeMeta *const signature[],
-                   PyArray_DTypeMeta *loop[])
+                   PyArray_DTypeMeta *loop_of[])
 {
-    const fq_ufunc_spec *spec = spec_of(ufunc);
-    const int type = spec ? find_type(spec, given) : -1;
+    const fq_function *f = function_of(ufunc);
+    const int type = find_type(f, given);
     if (type < 0) {
         return -1;
     }
-    for (int i = 0; i < spec->nin; i++) {
-        const char kind = spec->kinds[i];
-        const int accepted = kind == 'v' ? 1 : accepts(kind, (fq_type)type, given[i]);
+    for (int i = 0; i < fq_inputs_of(f->is); i++) {
+        const int accepted = accepts(f->is->kinds[i], (fq_type)type, given[i]);
         if (accepted != 1) {
-            return accepted < 0 ? -1 : refuse(spec->labels[i], wanted(kind), given[i]);
+            return accepted < 0 ? -1 : refuse(f, i);
         }
     }
-    for (int i = 0; i < spec->nin + spec->nout; i++) {
-        loop[i] = signature[i] ? signature[i] : fq_dtype_of_kind(spec->kinds[i], (fq_type)type);
-        NPY_DT_NewRef(loop[i]);
+    for (int i = 0; i < fq_operands_of(f->is); i++) {
+        loop_of[i] = signature[i] ? signature[i] : fq_dtype_of_kind(f->is->kinds[i], (fq_type)type);
+        NPY_DT_NewRef(loop_of[i]);
     }
     return 0;
 }
 
-static int add_loops(PyObject *ufunc, const fq_ufunc_spec *spec)
+static int add_loops(PyObject *ufunc, const fq_function *f)
 {
     for (int type = 0; type < FQ_TYPES; type++) {
         PyArray_DTypeMeta *dtypes[FQ_MOST_OPERANDS];
         if (dtype_of[type] == NULL) {
             continue;
         }
-        for (int i = 0; i < spec->nin + spec->nout; i++) {
-            dtypes[i] = fq_dtype_of_kind(spec->kinds[i], (fq_type)type);
+        for (int i = 0; i < fq_operands_of(f->is); i++) {
+            dtypes[i] = fq_dtype_of_kind(f->is->kinds[i], (fq_type)type);
         }
-        PyType_Slot slots[] = {{NPY_METH_strided_loop, (void *)loops[spec->reciprocal][type][spec->op]}, {0, NULL}};
-        PyArrayMethod_Spec method = {.name = spec->name,
-                                     .nin = spec->nin,
-                                     .nout = spec->nout,
+        PyType_Slot slots[] = {{NPY_METH_strided_loop, (void *)loop}, {0, NULL}};
+        PyArrayMethod_Spec method = {.name = f->is->name,
+                                     .nin = fq_inputs_of(f->is),
+                                     .nout = f->is->outputs,
                                      .casting = NPY_NO_CASTING,
                                      .flags = NPY_METH_NO_FLOATINGPOINT_ERRORS,
                                      .dtypes = dtypes,
@@ -337,9 +364,9 @@ static int add_loops(PyObject *ufunc, const fq_ufunc_spec *spec)
     return 0;
 }
 
-static int add_promoter(PyObject *ufunc, const fq_ufunc_spec *spec)
+static int add_promoter(PyObject *ufunc, const fq_function *f)
 {
-    const int operands = spec->nin + spec->nout;
+    const int operands = fq_operands_of(f->is);
     PyObject *any = PyTuple_New(operands);
     PyObject *capsule = PyCapsule_New((void *)promote, "numpy._ufunc_promoter", NULL);
     int result = -1;
@@ -356,36 +383,43 @@ static int add_promoter(PyObject *ufunc, const fq_ufunc_spec *spec)
 
 enum { SIGNATURE = 64 }; /* bytes */
 
-/* scale and zero_point have a core dimension of their own, 1 or n, or none; qmin and qmax have none. */
-static void write_signature(char *to, const fq_ufunc_spec *spec)
+static void write_signature(char *to, const fq_function *f)
 {
-    static const char *const of_parameter[] = {"(s?)", "(z?)", "()", "()"};
+    static const char *const of_parameter[] = {"(s?)", "(z?)"};
+    const int nin = fq_inputs_of(f->is);
     *to = '\0';
-    for (int i = 0; i < spec->nin + spec->nout; i++) {
-        const int parameter = spec->scale && i >= spec->scale && i < spec->nin;
-        strcat(to, i == 0 ? "" : i == spec->nin ? "->" : ",");
-        strcat(to, parameter ? of_parameter[i - spec->scale] : spec->kinds[i] == FQ_BIT_MASK ? "(p)" : "(n)");
+    for (int i = 0; i < nin + f->is->outputs; i++) {
+        const int parameter = i - f->is->inputs, is_parameter = parameter >= 0 && i < nin;
+        strcat(to, i == 0 ? "" : i == nin ? "->" : ",");
+        strcat(to, !has_core(f, i)                    ? "()"
+                   : is_parameter                     ? of_parameter[parameter]
+                   : fq_per_byte(f->is->kinds[i]) > 1 ? "(p)"
+                                                      : "(n)");
     }
 }
 
-static PyObject *make_ufunc(const fq_ufunc_spec *spec)
+static PyObject *make_ufunc(const fq_function *f)
 {
+    static void *kept[ARITHMETICS][FQ_OPS][1]; /* NumPy keeps the address */
+    void **data = kept[f->reciprocal][f->op];
+    const int packed = fq_packed_operand(f->is) > 0;
     char signature[SIGNATURE];
-    write_signature(signature, spec);
-    PyObject *ufunc = PyUFunc_FromFuncAndDataAndSignature(NULL, NULL, NULL, 0, spec->nin, spec->nout, PyUFunc_None,
-                                                          spec->name, NULL, 0, fq_is_packed(spec) ? signature : NULL);
-    if (ufunc == NULL || add_loops(ufunc, spec) < 0 || add_promoter(ufunc, spec) < 0) {
+    data[0] = (void *)(uintptr_t)f;
+    write_signature(signature, f);
+    PyObject *ufunc =
+        PyUFunc_FromFuncAndDataAndSignature(NULL, (void *const *)data, NULL, 0, fq_inputs_of(f->is), f->is->outputs,
+                                            PyUFunc_None, f->is->name, NULL, 0, packed ? signature : NULL);
+    if (ufunc == NULL || add_loops(ufunc, f) < 0 || add_promoter(ufunc, f) < 0) {
         Py_XDECREF(ufunc);
         return NULL;
     }
-    ((PyUFuncObject *)ufunc)->process_core_dims_func = fq_is_packed(spec) ? packed_dims : NULL;
+    ((PyUFuncObject *)ufunc)->process_core_dims_func = packed ? packed_dims : NULL;
     numpys_call = (fq_vectorcall *)((PyUFuncObject *)ufunc)->vectorcall;
-    ((PyUFuncObject *)ufunc)->vectorcall = (void *)calls[spec->reciprocal][spec->op];
+    ((PyUFuncObject *)ufunc)->vectorcall = (void *)call;
     return ufunc;
 }
 
-/* The DType of module.name, or NULL: with an exception set, or without one where the module is not installed. */
-static PyArray_DTypeMeta *find_dtype(const char *from, const char *name)
+PyArray_DTypeMeta *fq_find_dtype(const char *from, const char *name)
 {
     PyArray_Descr *descr = NULL;
     PyObject *module = PyImport_ImportModule(from);
@@ -418,7 +452,7 @@ static int find_dtypes(void)
         FQ_TYPE_ROWS(FROM)};
     for (int type = 0; type < FQ_TYPES; type++) {
         if (dtype_of[type] == NULL) {
-            dtype_of[type] = find_dtype(from[type].module, from[type].name);
+            dtype_of[type] = fq_find_dtype(from[type].module, from[type].name);
         }
         if (PyErr_Occurred()) {
             return -1;
@@ -440,16 +474,64 @@ PyObject *fq_types(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return types;
 }
 
+static int make_function(fq_function *f, fq_op op, int reciprocal)
+{
+    f->is = &fq_operations[op], f->op = op, f->reciprocal = reciprocal;
+    for (int i = 0; i < fq_operands_of(f->is); i++) {
+        f->names[i] = f->names[i] ? f->names[i] : PyUnicode_InternFromString(fq_name_of(f->is, i));
+        if (f->names[i] == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* {name: ufunc} for one arithmetic. */
 static PyObject *make_ufuncs(int reciprocal)
 {
     PyObject *all = PyDict_New();
     for (int op = 0; all != NULL && op < FQ_OPS; op++) {
-        PyObject *ufunc = make_ufunc(&specs[reciprocal][op]);
-        if (ufunc == NULL || PyDict_SetItemString(all, specs[reciprocal][op].name, ufunc) < 0) {
+        fq_function *f = &functions[reciprocal][op];
+        PyObject *ufunc = NULL;
+        if (make_function(f, (fq_op)op, reciprocal) < 0 ||
+            (op < FQ_UFUNCS &&
+             ((ufunc = make_ufunc(f)) == NULL || PyDict_SetItemString(all, f->is->name, ufunc) < 0))) {
             Py_CLEAR(all);
         }
         Py_XDECREF(ufunc);
+    }
+    return all;
+}
+
+static PyObject *list_of(const char *const *names, int count)
+{
+    PyObject *all = PyList_New(0);
+    for (int i = 0; all != NULL && i < count; i++) {
+        PyObject *name = PyUnicode_FromString(names[i]);
+        if (name == NULL || PyList_Append(all, name) < 0) {
+            Py_CLEAR(all);
+        }
+        Py_XDECREF(name);
+    }
+    return all;
+}
+
+PyObject *fq_list_operations(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    PyObject *all = PyDict_New();
+    for (int op = 0; all != NULL && op < FQ_OPS; op++) {
+        const fq_operation *is = &fq_operations[op];
+        if (op >= FQ_UFUNCS && op < FQ_MAPS) {
+            continue; /* see fq_list_storages */
+        }
+        PyObject *one = Py_BuildValue("{s:N,s:N,s:N,s:N}", "inputs", list_of(is->array_names, is->inputs), "parameters",
+                                      list_of(is->parameter_names, is->parameters), "outputs",
+                                      list_of(is->array_names + is->inputs, is->outputs + fq_sums_of(is)), "reduction",
+                                      PyBool_FromLong(op >= FQ_MAPS));
+        if (one == NULL || PyDict_SetItemString(all, is->name, one) < 0) {
+            Py_CLEAR(all);
+        }
+        Py_XDECREF(one);
     }
     return all;
 }
@@ -475,21 +557,24 @@ int fq_add_ufuncs(PyObject *module)
 PyObject *fq_into_new(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *given[FQ_MOST_OPERANDS + 1], *result;
-    const int is_ufunc = nargs > 0 && PyObject_TypeCheck(args[0], &PyUFunc_Type);
-    const fq_ufunc_spec *spec = is_ufunc ? spec_of(args[0]) : NULL;
-    if (spec == NULL || nargs != spec->nin + 2) {
+    const int is_ours = nargs > 0 && PyObject_TypeCheck(args[0], &PyUFunc_Type) &&
+                        ((PyUFuncObject *)args[0])->vectorcall == (void *)call;
+    const fq_function *f = is_ours ? function_of(args[0]) : NULL;
+    const int nin = f != NULL ? fq_inputs_of(f->is) : 0;
+    if (f == NULL || nargs != nin + 2) {
         PyErr_SetString(PyExc_TypeError, "_into_new takes a ufunc of fq, its out and its inputs");
         return NULL;
+    }
+    if (fq_call_fast(f, args + 2, args[1], 1, &result)) {
+        return result;
     }
     PyObject *names = Py_BuildValue("(s)", "out");
     if (names == NULL) {
         return NULL;
     }
-    memcpy(given, args + 2, (size_t)spec->nin * sizeof *given);
-    given[spec->nin] = args[1];
-    if (!fq_call_directly(spec, given, (size_t)spec->nin, names, 1, &result)) {
-        result = numpys_call(args[0], given, (size_t)spec->nin, names);
-    }
+    memcpy(given, args + 2, (size_t)nin * sizeof *given);
+    given[nin] = args[1];
+    result = call_numpy(args[0], given, nin, names);
     Py_DECREF(names);
     return result;
 }

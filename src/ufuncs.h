@@ -5,7 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "params.h"
+#include "refused.h"
 
 /* Loads NumPy, makes every ufunc and adds it to the module. -1 with an exception set on failure. */
 int fq_add_ufuncs(PyObject *module);
@@ -16,8 +16,14 @@ PyObject *fq_types(PyObject *module, PyObject *unused);
 /* The element type that this DType (a PyArray_DTypeMeta) is, or -1; NULL is none. */
 int fq_type_of_dtype(const void *dtype);
 
-/* Sets the exception for a refused parameter. */
-void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type);
+/* Sets the exception for a refused parameter; places as for fq_describe_refused. */
+void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type, char (*places)[FQ_PLACE]);
+
+/* operations(): {name: {"inputs": [...], "parameters": [...], "outputs": [...], "reduction": bool}}. */
+PyObject *fq_list_operations(PyObject *module, PyObject *unused);
+
+/* _help_with(module): who tells errors in words; see fq/_errors.py. */
+PyObject *fq_help_with(PyObject *module, PyObject *errors);
 
 /* _into_new(ufunc, out, *inputs): a call with out= in memory that was not touched before, which is not stored past the cache:
  * the system clears it into the cache. */

@@ -8,9 +8,14 @@ import pytest
 
 from fq import _core
 
-hypothesis.settings.register_profile("fq", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
+hypothesis.settings.register_profile("whole", deadline=None, max_examples=60)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "fq")
+
+
+def pytest_configure(config):
+    quick = config.option.markexpr == "not slow"
+    hypothesis.settings.load_profile("quick" if quick else "ci" if os.environ.get("CI") else "whole")
 
 
 @pytest.fixture(params=_core.targets())

@@ -1,5 +1,7 @@
 """Values on which fake quantization goes wrong, and the comparison that sees every bit."""
 
+import os
+
 import numpy as np
 
 import fq
@@ -27,6 +29,12 @@ GRIDS = [
     (3e38, 0, -8, 7),
     (2.0**-126, 1, -4, 3),
 ]
+
+
+def beside_the_tests():
+    """The environment of a process that imports this file."""
+    before = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *([before] if before else [])])}
 
 
 def bits_of(array):

@@ -4,17 +4,27 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-strict="-std=c11 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Wshadow -Wconversion -Werror"
+# As tests/c/test_c_programs.py has them, so that it finds in ccache what was compiled here.
+strict="-std=c11 -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -fvisibility=hidden -Wall -Wextra -Wshadow -Wconversion -Werror"
+# Each check builds in folders of its own; equal sources are compiled once nevertheless, where there is ccache.
+ccache=$(command -v ccache || true)
+export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1 CC="${ccache:+ccache }gcc"
 targets=$(cd "$root/src" && ls target_*.c | sed 's/target_\(.*\)\.c/\1/')
-layers="dispatch cpu params axes loops learnable threads cache pages $(printf 'target_%s ' $targets)"
+named=-DFQ_TARGETS=$(printf 'X(%s)' $targets)
+layers="dispatch cpu params operations plan map reduce observe counts threads cache pages $(printf 'target_%s ' $targets)"
 
 # build_c COMPILER PROGRAM FLAGS...: a program of tests/c with all layers below Python, as $work/PROGRAM
 build_c() {
     local compiler=$1 program=$2
     shift 2
+    local build=$work/$compiler-$program part
+    mkdir -p "$build"
     # shellcheck disable=SC2086  # strict is a list of words
-    (cd "$root/src" && "$compiler" $strict "$@" -DFQ_TARGETS="$(printf 'X(%s)' $targets)" -I. "../tests/c/$program.c" $(printf '%s.c ' $layers) \
-        -o "$work/$program" -lm -lpthread)
+    for part in $layers; do
+        $ccache "$compiler" $strict "$@" -I"$root/src" "$named" -c "$root/src/$part.c" -o "$build/$part.o"
+    done
+    $ccache "$compiler" $strict "$@" -I"$root/src" "$named" -c "$root/tests/c/$program.c" -o "$build/$program.o"
+    "$compiler" "$@" "$build"/*.o -o "$work/$program" -lm -lpthread
 }
 
 # new_environment PACKAGES...: a virtual environment in $work/env, in use
@@ -25,6 +35,33 @@ new_environment() {
     pip install -q "$@"
 }
 
+# install_frameworks: PyTorch, JAX and what JAX saves exported functions by, into the environment in use
+install_frameworks() {
+    local framework
+    for framework in torch==2.13.0 jax flatbuffers; do
+        pip install -q "$framework" >/dev/null 2>&1 || echo "no $framework here: its tests skip"
+    done
+}
+
+# install_networks: what the pages on networks in JAX train and convert with, and networks and trainers of PyTorch
+install_networks() {
+    local package
+    for package in flax optax equinox orbax-checkpoint qwix scikit-learn jax2onnx transformers lightning; do
+        timeout 60 pip install -q "$package" >/dev/null 2>&1 || echo "no $package here: its tests skip"
+    done
+}
+
+# install_exporters: what fq.onnx and fq.safetensors need, and wheels with networks in them, of which only the files are read
+install_exporters() {
+    local package
+    for package in onnx onnxruntime safetensors compressed-tensors; do
+        timeout 120 pip install -q "$package" >/dev/null 2>&1 || echo "no $package here: its tests skip"
+    done
+    for package in rapidocr-onnxruntime silero-vad magika nudenet; do
+        pip install -q --no-deps "$package" >/dev/null 2>&1 || echo "no $package here: its networks are skipped"
+    done
+}
+
 # copy_source: the checkout without what was built in it, as $work/source
 copy_source() {
     mkdir "$work/source"
@@ -33,16 +70,17 @@ copy_source() {
     export PYTHONPATH=$work/source
 }
 
-# run_suite: fq info and the tests of the folder, which is away from the source.
+# run_suite [PATHS]: fq info and the tests of the folder, or these, which is away from the source.
 run_suite() {
     python -m fq info
-    # test_benchmarks needs the folder of that name.
-    python -m pytest -q -p no:cacheprovider --ignore tests/test_benchmarks.py tests
+    # test_benchmarks needs the folder of that name; mutants are of the laws and run nothing of fq's C.
+    python -m pytest -q -p no:cacheprovider --ignore tests/commands/test_benchmarks.py \
+        --ignore tests/testing/test_mutants.py "${@:-tests}"
 }
 
-# suite_on_wheel PACKAGES...: the suite in a new environment that holds the wheel and these packages, away from the source.
+# wheel_with PACKAGES...: a new environment that holds the wheel and these packages, and the tests, away from the source.
 # The wheel is $FQ_WHEEL, or one built here.
-suite_on_wheel() {
+wheel_with() {
     rm -rf "$work/env" "$work/away"
     new_environment "$@" hypothesis pytest threadpoolctl tqdm
     if [ -z "${FQ_WHEEL:-}" ]; then
@@ -53,5 +91,4 @@ suite_on_wheel() {
     mkdir "$work/away"
     cp -r "$root/tests" "$root/pyproject.toml" "$work/away"
     cd "$work/away"
-    run_suite
 }

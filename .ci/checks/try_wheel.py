@@ -11,11 +11,11 @@ import numpy as np
 import fq
 from fq import _core
 
-SUFFIXES = {".py", ".pyi", ".so", ".pyd", ".typed"}
+SUFFIXES = {".py", ".pyi", ".so", ".pyd", ".typed", ".css", ".js"}
 
 
 def check_files():
-    """fq's own files are modules and stubs; a repair may add libraries, and nothing else is installed."""
+    """fq's own files are modules, stubs and parts of a page; a repair may add libraries, and there is nothing else."""
     listed = [PurePosixPath(file) for file in files("fq")]
     installed = [file for file in listed if file.suffix != ".pyc" and file.parts[0] not in ("fq.libs", "..")]
     others = [file for file in installed if file.parts[0] != "fq" and not file.parts[0].endswith(".dist-info")]

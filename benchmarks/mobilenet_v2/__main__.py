@@ -44,7 +44,7 @@ def parser():
 def alone(chosen):
     """Peak memory and losses of a process that does nothing else."""
     trainer = Trainer(chosen.alone, chosen.batch, chosen.size)
-    losses = [trainer.step() for _ in range(chosen.steps + 1)]
+    losses = [trainer.next_step() for _ in range(chosen.steps + 1)]
     unit = 1 if sys.platform == "darwin" else 1024
     return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "losses": losses}
 
@@ -66,13 +66,18 @@ def measured(chosen):
         row["peaks_bytes"] = [one["peak_bytes"] for one in found if one["way"] == row["way"]]
         row["peak_bytes"] = median(row["peaks_bytes"])
     trainers = [Trainer(way, chosen.batch, chosen.size) for way in WAYS]
-    candidates = [timing.Candidate(row["way"], trainer.step) for row, trainer in zip(rows, trainers, strict=True)]
-    for row, seconds in zip(rows, timing.interleave(candidates, chosen.rounds, 1), strict=True):
+    candidates = [_candidate(row["way"], trainer) for row, trainer in zip(rows, trainers, strict=True)]
+    for row, seconds in zip(rows, timing.interleave(candidates, chosen.rounds, 1)[0], strict=True):
         row["seconds"] = seconds
         row["median_seconds"] = median(seconds)
     for row, trainer in zip(rows, trainers, strict=True):
         row["saved_bytes"] = trainer.saved_bytes()  # of a step like any other: in the first, all is inside the ranges
     return rows
+
+
+def _candidate(way, trainer):
+    """A step of a way, whose batch is made ready untimed."""
+    return timing.Candidate(way, trainer.step, prepare=trainer.next_batch)
 
 
 def main(arguments=None):

@@ -65,7 +65,7 @@ class MobileNetV2(nn.Module):
             for index in range(repetitions):
                 blocks.append(InvertedResidual(way, inputs, outputs, stride if index == 0 else 1, expansion))
                 inputs = outputs
-        self.features = nn.Sequential(way.activation(), *blocks, Convolution(way, inputs, 1280))
+        self.features = nn.Sequential(way.image(), *blocks, Convolution(way, inputs, 1280))
         self.dropout = nn.Dropout(0.2)
         self.linear = nn.Linear(1280, classes)
         nn.init.normal_(self.linear.weight, 0, 0.01)

@@ -2,9 +2,6 @@
 
 import json
 
-from matplotlib.figure import Figure
-
-from benchmarks.plot import COLOURS, HATCHES, save
 from benchmarks.report import line
 
 MIB = 2**20
@@ -21,6 +18,7 @@ def markdown(result):
     lines = ["# A training step of MobileNetV2", ""]
     lines += [
         f"3.5 M parameters, {shape}, {settings['threads']} threads: `python -m benchmarks.mobilenet_v2`.",
+        "Every step has a batch of its own: other crops of two photographs, mirrored or not.",
         "Saved for the backward: the storages of all saved tensors. Peak: resident memory of a process that does",
         f"nothing else, median of {settings['processes']}. Time: median of {settings['rounds']} steps, in turns.",
         SOURCE,
@@ -50,11 +48,17 @@ def write(result, folder):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mobilenet_v2.md").write_text(markdown(result), encoding="utf-8")
     (folder / "mobilenet_v2.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    from benchmarks.plot import save  # which needs matplotlib
+
     save(picture(result["rows"]), folder / "mobilenet_v2.png")
 
 
 def picture(rows):
     """What each way adds to no fake quantization: a panel for each figure, a bar for each way."""
+    from matplotlib.figure import Figure
+
+    from benchmarks.plot import COLOURS, HATCHES
+
     figure = Figure(figsize=(10, 3), layout="constrained")
     panels = {"saved_bytes": "saved for the backward", "peak_bytes": "peak resident memory", "median_seconds": "time"}
     first, *others = rows

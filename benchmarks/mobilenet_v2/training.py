@@ -1,5 +1,7 @@
 """Training steps on crops of photographs, and what they keep for the backward."""
 
+import functools
+
 import numpy as np
 import torch
 from sklearn.datasets import load_sample_images
@@ -10,12 +12,24 @@ from benchmarks.mobilenet_v2.ways import WAYS
 
 
 class Trainer:
-    """A network, its optimizer, and a batch of which every step is made."""
+    """A network, its optimizer, and the batch of the next step: the same sequence of batches for every way."""
 
     def __init__(self, way, batch, size):
         self.net = net.build(WAYS[way])
         self.optimizer = torch.optim.SGD(self.net.parameters(), 0.01, momentum=0.9)
-        self.images, self.labels = photographs(batch, size)
+        self.batch, self.size, self.batches = batch, size, 0
+        self.next_batch()
+
+    def next_batch(self):
+        """Other crops of the photographs."""
+        self.images, self.labels = photographs(self.batch, self.size, seed=self.batches)
+        self.batches += 1
+
+    def next_step(self):
+        """A step, and the batch of the one after it."""
+        loss = self.step()
+        self.next_batch()
+        return loss
 
     def step(self):
         """Forward, backward, and the optimizer's step; the loss before it."""
@@ -45,6 +59,12 @@ class Trainer:
         return sum(storages.values())
 
 
+@functools.cache
+def _sources():
+    """scikit-learn's photographs, read once."""
+    return load_sample_images().images
+
+
 def photographs(batch, size, seed=0):
     """Random crops of scikit-learn's two photographs, each mirrored or not, which makes four classes.
 
@@ -54,7 +74,7 @@ def photographs(batch, size, seed=0):
         Normalized with the mean and deviation of ImageNet.
     labels : Tensor of int64, (batch,)
     """
-    sources = load_sample_images().images
+    sources = _sources()
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, batch)
     images = np.empty((batch, size, size, 3), np.float32)

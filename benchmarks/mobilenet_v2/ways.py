@@ -9,15 +9,16 @@ from torch.ao import quantization
 import fq
 import fq.torch
 from fq import _core
-from fq.torch import _memory, _references
+from fq.torch import _memory
 
 
 @dataclass(frozen=True)
 class Way:
-    """The two kinds of module that a network asks for."""
+    """The kinds of module that a network asks for: `image` is for what it is given, which is never overwritten."""
 
     weight: Callable
     activation: Callable
+    image: Callable
 
 
 class KeepingX(torch.autograd.Function):
@@ -35,9 +36,8 @@ class KeepingX(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
-        found = _references.references(dy)
         x, scale, zero_point = ctx.saved_tensors
-        dy, dx = _memory.over_or_beside(dy, ctx.order, found)
+        dy, dx = _memory.new_product(dy, ctx.order)
         d, a, out, s, z = _memory.rows(ctx.order, (dy, x, dx), scale, zero_point)
         _core._into_new(fq.reciprocal.backward_recompute, out, d, a, s, z, *ctx.ends)
         return dx, None, None, None, None
@@ -58,9 +58,8 @@ class ByteMask(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
-        found = _references.references(dy)
         (mask,) = ctx.saved_tensors
-        dy, dx = _memory.over_or_beside(dy, ctx.order, found)
+        dy, dx = _memory.new_product(dy, ctx.order)
         d, kept, out = (_memory.in_memory_order(tensor, ctx.order) for tensor in (dy, mask, dx))
         _core._into_new(fq.backward, out, d, kept)
         return dx, None, None, None, None
@@ -70,6 +69,9 @@ def through(function):
     """A module that observes as PyTorch's does and quantizes through an autograd function."""
 
     class Module(fq.torch.FusedMovingAvgObsFakeQuantize):
+        def _in_one_call(self, x):
+            return None  # so that it comes to quantize
+
         def quantize(self, x, enabled=None):
             return function.apply(x, *self.grid(x))
 
@@ -80,13 +82,13 @@ def like_fbgemm(module, **more):
     """Weights per channel and activations per tensor, with the arguments of PyTorch's setting, and this module."""
     setting = quantization.get_default_qat_qconfig("fbgemm")
     factories = setting.weight, setting.activation
-    weight, activation = (module.with_args(**factory.p.keywords, **more) for factory in factories)
-    return Way(weight, activation)
+    weight, activation = (module.with_args(**factory.p.keywords) for factory in factories)
+    return Way(weight, activation.with_args(**more) if more else activation, activation)
 
 
 NONE = "no fake quantization"
 WAYS = {
-    NONE: Way(torch.nn.Identity, torch.nn.Identity),
+    NONE: Way(*[torch.nn.Identity] * 3),
     "keeping x": like_fbgemm(through(KeepingX)),
     "PyTorch, byte mask": like_fbgemm(quantization.FusedMovingAvgObsFakeQuantize),
     "fq, byte mask": like_fbgemm(through(ByteMask)),

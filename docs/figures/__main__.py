@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks import plot
 from benchmarks.mobilenet_v2 import table
-from docs.figures import frameworks_picture, readme, staircase, texts
+from docs.figures import frameworks_picture, journey_picture, ranges, readme, speed_bars, staircase, texts
 
 DOCS = Path(__file__).resolve().parent.parent
 
@@ -17,9 +17,14 @@ def main(docs=DOCS):
     mobilenet = json.loads((benchmarks / "mobilenet_v2.json").read_text("utf-8"))
     frameworks = json.loads((pictures / "frameworks.json").read_text("utf-8"))
     plot.save(plot.picture(results["rows"]), benchmarks / "speed.png")
+    plot.save(speed_bars.picture(results), pictures / "speed.png")
     plot.save(table.picture(mobilenet["rows"]), benchmarks / "mobilenet_v2.png")
     plot.save(staircase.picture(), pictures / "staircase.png")
+    plot.save(ranges.picture(), pictures / "ranges.png")
     plot.save(frameworks_picture.picture(frameworks["rows"]), pictures / "frameworks.png")
+    journey = json.loads((pictures / "journey.json").read_text("utf-8"))
+    plot.save(journey_picture.weights(journey["weights"]), pictures / "journey-weights.png")
+    plot.save(journey_picture.texts(journey["models"], journey["line"]), pictures / "journey-texts.png")
     page = docs.parent / "README.md"
     page.write_text(readme.filled(page.read_text("utf-8"), texts.read(docs)), "utf-8")
 

@@ -17,11 +17,11 @@ def read(folder):
     )
     return {
         "speed": speed(results),
-        "speed_in_short": speed(results, all_threads=False),
         "machine": machine(results),
         "learnable": learnable(results),
         "jax": jax_table(jax),
         "mobilenet_v2": mobilenet_v2(mobilenet),
+        "memory": memory(mobilenet),
     }
 
 
@@ -35,9 +35,8 @@ def machine(result):
     )
 
 
-def speed(result, all_threads=True):
-    """Speed relative to memcpy by size: fq's functions on the first target, then the peers; each with all numbers of
-    threads, or with the fewest it was measured with."""
+def speed(result):
+    """Speed relative to memcpy by size: fq's functions on the first target, then the peers."""
     target, sizes = result["settings"]["targets"][0], result["settings"]["sizes"]
     rows = [row for row in result["rows"] if row["target"] in (target, None) and row["function"] != COPY]
     grid = [row for row in rows if row["section"] == "grid" and row["type"] == "float32"]
@@ -45,12 +44,10 @@ def speed(result, all_threads=True):
     found = {}
     for row in grid + peers:
         found.setdefault((row["function"], row["threads"]), {})[row["elements"]] = row["relative_to_copy"]
-    fewest = {name: min(n for other, n in found if other == name) for name, _ in found}
     lines = [line(["", "threads", *map(size_text, sizes)]), line(["---", "--:", *["--:"] * len(sizes)])]
     for (name, threads), speeds in found.items():
-        if all_threads or threads == fewest[name]:
-            shown = f"`{name}`" if name.startswith("fq.") else name
-            lines.append(line([shown, str(threads), *(f"{speeds[n]:.2f}" if n in speeds else "" for n in sizes)]))
+        shown = f"`{name}`" if name.startswith("fq.") else name
+        lines.append(line([shown, str(threads), *(f"{speeds[n]:.2f}" if n in speeds else "" for n in sizes)]))
     return "\n".join(lines)
 
 
@@ -93,3 +90,19 @@ def mobilenet_v2(result):
             cells += [f"{row[name] / unit:,.0f}", added]
         lines.append(line(cells))
     return "\n".join(lines)
+
+
+def memory(result):
+    """What training keeps between forward and backward, in a few sentences."""
+    settings, rows = result["settings"], {row["way"]: row for row in result["rows"]}
+    nothing = rows["no fake quantization"]["saved_bytes"]
+    added = {way: f"{row['saved_bytes'] / nothing - 1:.1%}" for way, row in rows.items()}
+    return "\n".join(
+        [
+            f"MobileNetV2 at batch {settings['batch']}, {settings['size']} x {settings['size']}, keeps",
+            f"{nothing / MIB:,.0f} MiB for the backward pass without fake quantization. Fake quantization adds",
+            f"{added['keeping x']} where x is kept, {added['PyTorch, byte mask']} with PyTorch's byte mask and",
+            f"{added['fq, bits']} with fq's bits, which are one byte for a whole tensor where nothing was clamped.",
+            "[How it was measured](docs/guide/pytorch.md#what-it-costs).",
+        ]
+    )

@@ -4,9 +4,9 @@
 
     y = fq.jax.fake_quantize(x, scale, zero_point, qmin, qmax)
 
-Both functions work under ``jax.jit``, ``jax.grad``, ``jax.vmap`` and ``jax.shard_map``, and on sharded arrays without
+The functions work under every transform of JAX, in forward mode and to any order, and on sharded arrays without
 gathering x. Values are those of `fq.fake_quantize`, bit for bit. On the CPU the loops of fq are called by XLA itself,
-where fq was built beside jaxlib; elsewhere through ``jax.pure_callback``.
+where fq was built beside jaxlib; elsewhere the same formula runs in XLA's own operations.
 """
 
 from functools import partial
@@ -16,14 +16,31 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "jax":
         raise
-    raise ImportError("fq.jax needs JAX: pip install jax, or fq[jax]") from error
+    raise ImportError('fq.jax needs JAX: pip install jax, or in a checkout of fq pip install ".[jax]"') from error
 
-from fq.jax import _arguments, _calls
+from fq.jax import _arguments, _calls, _rules  # noqa: F401
+from fq.jax._integers import dequantize, quantize
+from fq.jax._ranges import calibrate, choose_qparams, grouped
+from fq.jax.rules import Quantized, Rule, quantized
 
-__all__ = ["fake_quantize", "fake_quantize_learnable"]
+__all__ = [
+    "Quantized",
+    "Rule",
+    "calibrate",
+    "choose_qparams",
+    "dequantize",
+    "export_checks",
+    "fake_quantize",
+    "fake_quantize_learnable",
+    "grouped",
+    "quantize",
+    "quantized",
+]
+
+_calls.handlers()  # an exported function needs them without a call here
 
 
-def fake_quantize(x, scale, zero_point, qmin, qmax, *, via=None):
+def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, via=None):
     """Round x to the grid of quantized levels and back, with the straight-through gradient.
 
     Between forward and backward only the packed mask is kept: a bit an element, and nothing of x.
@@ -39,10 +56,12 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, via=None):
         The level of 0.0, within [qmin, qmax].
     qmin, qmax : array_like of integers
         The first and last level of the grid, which do not vary along the last axis of x.
-    via : {None, "ffi", "callback"}
-        How fq is called: by XLA itself, or through ``jax.pure_callback``. None takes the first on the CPU, where this
-        build of fq has it, and the second elsewhere. For a callback XLA gathers a sharded x, outside of
-        ``jax.shard_map``.
+    reciprocal : bool
+        ``x * (1 / scale)`` in place of ``x / scale``, PyTorch's arithmetic: the values of `fq.reciprocal`.
+    via : {None, "c", "xla", "callback"}
+        How y is computed: by fq's C, which XLA calls itself on the CPU; in XLA's own operations, on any device; or by
+        fq's C through ``jax.pure_callback``, for which XLA gathers a sharded x, outside of ``jax.shard_map``. None
+        takes C on the CPU, where this build of fq has it, and XLA's operations elsewhere. The bits are the same.
 
     Returns
     -------
@@ -56,7 +75,8 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, via=None):
     ValueError
         If shapes do not broadcast into x, or a parameter is refused by `fq.fake_quantize`: at once where it is a
         number or a NumPy array. One that is traced or a JAX array is refused when the call runs, with the same message,
-        which JAX raises as a ValueError or a jax.errors.JaxRuntimeError.
+        which JAX raises as a ValueError or a jax.errors.JaxRuntimeError. XLA's own operations cannot refuse: there y is
+        NaN, and the gradient 0, where fq refuses a parameter.
 
     Examples
     --------
@@ -67,21 +87,23 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, via=None):
     >>> print(jax.grad(lambda x: fake_quantize(x, 0.25, 0, -8, 7).sum())(x))
     [0. 1. 0.]
     """
-    _calls.check_via(via)
-    x, qparams = _arguments.read(x, scale, zero_point, qmin, qmax)
-    return _with_an_axis(partial(_fixed_compiled, via), x, *qparams)
+    _calls.check_way(via, reciprocal)
+    return _fixed(via, reciprocal, *_arguments.known(x, scale, zero_point, qmin, qmax))
 
 
-def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, via=None):
+def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, reciprocal=False, via=None):
     """`fake_quantize` with gradients for scale and zero_point too, which need x: it is kept for the backward.
 
     Parameters
     ----------
-    x, scale, qmin, qmax, via
+    x, scale, qmin, qmax, reciprocal, via
         As for `fake_quantize`.
     zero_point : array_like of integers, or of real numbers to be learned
         Integers get no gradient. Real numbers are rounded to the nearest integer and clamped to [qmin, qmax], and their
         gradient is passed straight through both; NaN is refused.
+    eps : float, optional
+        The least scale there is: where scale is less, eps is taken, and its gradient is passed straight through to
+        scale. So a step that brought a scale to 0 or below does not end the training, and the next may bring it back.
 
     Returns
     -------
@@ -105,14 +127,32 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, via=None):
     >>> loss = lambda scale, zero_point: fake_quantize_learnable(jnp.array([0.25, 9.0]), scale, zero_point, -8, 7).sum()
     >>> print(*jax.grad(loss, (0, 1))(0.25, 0.0))
     7.0 -0.25
+    >>> print(fake_quantize_learnable(jnp.array([0.25, 9.0]), -0.125, 0, -8, 7, eps=0.25))
+    [0.25 1.75]
     """
-    _calls.check_via(via)
-    level, real = zero_point, 0.0
-    if _arguments.is_real(zero_point):
-        level, real = _arguments.nearest_level(zero_point, qmin, qmax)
-    x, qparams = _arguments.read(x, scale, level, qmin, qmax)
-    gradient_of = _arguments.gradient_of(real, x, qparams)
-    return _with_an_axis(partial(_learnable_compiled, via), x, *qparams, gradient_of)
+    _calls.check_way(via, reciprocal)
+    scale = _arguments.at_least(scale, eps)
+    return _learnable(via, reciprocal, *_arguments.known(x, scale, zero_point, qmin, qmax, learned=True))
+
+
+def export_checks():
+    """The ``disabled_checks`` of `jax.export.export` for a function that calls fq's C on the CPU.
+
+    Returns
+    -------
+    list of jax.export.DisabledSafetyCheck
+        One for each custom call of fq. A function with ``via="xla"`` has none, and needs none of them.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from jax import export
+    >>> run = jax.jit(lambda x: fake_quantize(x, 0.25, 0, -8, 7))
+    >>> made = export.export(run, disabled_checks=export_checks())(jax.ShapeDtypeStruct((3,), jnp.float32))
+    >>> print(export.deserialize(made.serialize()).call(jnp.array([-9.0, 0.2, 5.0])))
+    [-2.    0.25  1.75]
+    """
+    return [jax.export.DisabledSafetyCheck.custom_call(name) for name in sorted(_calls.handlers())]
 
 
 def _with_an_axis(function, x, *others):
@@ -122,37 +162,31 @@ def _with_an_axis(function, x, *others):
     return function(x[None], *(other[None] for other in others))[0]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _fixed(via, x, *qparams):
-    return _calls.fake_quantize(via, x, *qparams)[0]
+# Compiled outside of jax.jit too: a sharded x would be gathered otherwise, and a call would take many steps.
+@partial(jax.jit, static_argnums=(0, 1))
+def _fixed(via, reciprocal, x, *qparams):
+    x, qparams = _arguments.read(x, *qparams)
+    return _with_an_axis(lambda *arrays: _calls.bind("fake_quantize", via, reciprocal, *arrays)[0], x, *qparams)
 
 
-def _fixed_forward(via, x, *qparams):
-    return _calls.forward_packed(via, x, *qparams)
+@partial(jax.jit, static_argnums=(0, 1))
+def _learnable(via, reciprocal, x, scale, zero_point, qmin, qmax):
+    level, real = zero_point, 0.0
+    if _arguments.is_real(zero_point):
+        level, real = _arguments.nearest_level(zero_point, qmin, qmax)
+    x, qparams = _arguments.read(x, scale, level, qmin, qmax)
+    gradient_of = _arguments.gradient_of(real, x, qparams)
+    return _with_an_axis(partial(_with_gradients, via, reciprocal), x, *qparams, gradient_of)
 
 
-def _fixed_backward(via, bits, dy):
-    return (*_calls.backward_packed(via, dy, bits), None, None, None, None)
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _with_gradients(via, reciprocal, *arrays):
+    """The last array stands for zero_point, an integer, where gradients are concerned."""
+    return _calls.bind("fake_quantize", via, reciprocal, *arrays[:-1])[0]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _learnable(via, x, scale, zero_point, qmin, qmax, gradient_of):
-    """gradient_of stands for zero_point, an integer, where gradients are concerned."""
-    return _calls.fake_quantize(via, x, scale, zero_point, qmin, qmax)[0]
-
-
-def _learnable_forward(via, *arguments):
-    return _learnable(via, *arguments), arguments[:-1]
-
-
-def _learnable_backward(via, kept, dy):
-    dx, dscale, dzero_point = _calls.backward_learnable(via, dy, *kept)
-    return dx, dscale, None, None, None, dzero_point
-
-
-_fixed.defvjp(_fixed_forward, _fixed_backward)
-_learnable.defvjp(_learnable_forward, _learnable_backward)
-
-# Compiled outside of jax.jit too: a sharded x would be gathered otherwise.
-_fixed_compiled = jax.jit(_fixed, static_argnums=0)
-_learnable_compiled = jax.jit(_learnable, static_argnums=0)
+@_with_gradients.defjvp
+def _tangent(via, reciprocal, arrays, tangents):
+    dx, dscale, *_, dzero_point = tangents
+    (dy,) = _calls.bind("learnable_tangent", via, reciprocal, dx, dscale, dzero_point, *arrays)
+    return _with_gradients(via, reciprocal, *arrays), dy

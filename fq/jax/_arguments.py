@@ -1,15 +1,44 @@
 """Arguments of the functions for JAX: checked in NumPy's words, and made arrays of x's rank and fq's types."""
 
+from functools import lru_cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import fq
+from fq._range_arguments import known_eps
 from fq.jax import _sharding
 from fq.learnable import broadcasts_into
 
+PLAIN = jax.Array, np.ndarray, np.generic, int, float, complex
 NAMES = "scale", "zero_point", "qmin", "qmax"
 TYPES = [np.dtype(name) for name in ("float16", jnp.bfloat16, "float32", "float64")]
+
+
+def known(x, *qparams, learned=False):
+    """What a user gave as arguments of a compiled function, with the values that are known checked.
+
+    Parameters
+    ----------
+    x, *qparams : array_like
+    learned : bool
+        Whether zero_point may be a real number.
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fq.jax.fake_quantize` says.
+    """
+    arguments = [plain(each) for each in (x, *qparams)]
+    values = [None if isinstance(each, jax.Array) else each for each in arguments[1:]]
+    check = _check_values if any(isinstance(each, np.ndarray) for each in values) else _check_numbers
+    check(dtype_of(arguments[0]), jax.config.jax_enable_x64, learned, *values)
+    return arguments
 
 
 def read(x, *qparams):
@@ -17,8 +46,8 @@ def read(x, *qparams):
 
     Parameters
     ----------
-    x, *qparams : array_like
-        As a user gave them.
+    x, *qparams : array
+        Those of a compiled function.
 
     Returns
     -------
@@ -31,14 +60,11 @@ def read(x, *qparams):
     TypeError, ValueError
         As `fq.jax.fake_quantize` says.
     """
-    x = jnp.asarray(x)
-    if x.dtype not in TYPES:
-        raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {x.dtype}")
-    _check_types(qparams)
-    _check_values(x.dtype, qparams)
-    _check_shapes(x.shape, [np.shape(p) for p in qparams])
+    x, *qparams = map(jnp.asarray, (x, *qparams))  # numbers where jax.jit is disabled
+    _check_types(x.dtype, qparams)
+    _check_shapes(x.shape, [p.shape for p in qparams])
     scale, *levels = qparams
-    return _alike(x, [_of_type(scale, computed_in(x.dtype)), *(_integers(level) for level in levels)])
+    return _alike(x, [scale.astype(computed_in(x.dtype)), *map(as_integers, levels)])
 
 
 def computed_in(dtype):
@@ -48,7 +74,7 @@ def computed_in(dtype):
 
 def is_real(value):
     """Whether a zero point is to be learned."""
-    return jnp.issubdtype(_dtype(value), np.floating)
+    return jnp.issubdtype(dtype_of(value), np.floating)
 
 
 def nearest_level(zero_point, qmin, qmax):
@@ -62,32 +88,72 @@ def nearest_level(zero_point, qmin, qmax):
 
 def gradient_of(value, x, qparams):
     """An array through which the gradient of a real value flows, made like the parameters beside it."""
-    return _alike(x, [*qparams, _of_type(value, computed_in(x.dtype))])[1][-1]
+    return _alike(x, [*qparams, jnp.asarray(value, computed_in(x.dtype))])[1][-1]
 
 
-def _is_known(value):
-    return not isinstance(value, jax.Array)
+def at_least(scale, eps):
+    """scale, and eps where scale is less, with the derivative of scale everywhere: training can bring it back."""
+    scale, eps = plain(scale), known_eps(eps)
+    return scale if eps == 0 or _is_no_real_number(scale) else _at_least(scale, eps)
 
 
-def _dtype(value):
-    return np.dtype(value.dtype) if isinstance(value, jax.Array) else np.asarray(value).dtype
+@jax.jit
+def _at_least(scale, eps):
+    scale = jnp.asarray(scale)
+    scale = scale.astype(jnp.promote_types(scale.dtype, np.float32))
+    return jnp.where(scale < eps, (scale - jax.lax.stop_gradient(scale)) + jnp.asarray(eps, scale.dtype), scale)
 
 
-def _check_types(qparams):
-    accepted = (np.floating, np.integer, np.bool_), (np.integer, np.bool_)
+def plain(value):
+    """A number or an array: of what holds one, such as a parameter of a module, that."""
+    if isinstance(value, PLAIN):
+        return value
+    return value.__jax_array__() if hasattr(value, "__jax_array__") else np.asarray(value)
+
+
+def dtype_of(value):
+    return np.dtype(value.dtype) if hasattr(value, "dtype") else np.asarray(value).dtype
+
+
+def check_type_of_x(dtype):
+    """TypeError for a type that fq does not compute with."""
+    if dtype not in TYPES:
+        raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {dtype}")
+
+
+def check_real(name, value):
+    """TypeError for what is not real."""
+    if _is_no_real_number(value):
+        raise TypeError(f"{name} must be real, got {dtype_of(value)}")
+
+
+def _is_no_real_number(value):
+    return not any(jnp.issubdtype(dtype_of(value), kind) for kind in (np.integer, np.bool_, np.floating))
+
+
+def _check_types(x, qparams, learned=False):
+    check_type_of_x(x)
     for name, value in zip(NAMES, qparams, strict=True):
-        dtype = _dtype(value)
-        kinds = accepted[name != "scale"]
-        if not any(jnp.issubdtype(dtype, kind) for kind in kinds):
-            what = "a real number" if name == "scale" else "an integer"
-            raise TypeError(f"{name} must be {what} or an array of them, got {dtype}")
+        may_be_real = name == "scale" or (learned and name == "zero_point")
+        kinds = (np.integer, np.bool_, np.floating)[: 3 if may_be_real else 2]
+        if value is not None and not any(jnp.issubdtype(dtype_of(value), kind) for kind in kinds):
+            what = "a real number" if may_be_real else "an integer"
+            raise TypeError(f"{name} must be {what} or an array of them, got {dtype_of(value)}")
 
 
-def _check_values(dtype, qparams):
-    """Known values are refused at once, by the NumPy function; what is traced is refused when it runs."""
-    scale, *levels = qparams
-    levels = levels if all(map(_is_known, levels)) else [0, 0, 0]
-    fq.fake_quantize(np.zeros((), dtype), scale if _is_known(scale) else 1, *levels)
+def _check_values(dtype, x64, learned, scale, *levels):
+    """Known values are refused at once, by the NumPy function; what is None, not known, is refused when it runs."""
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    _check_types(dtype, (scale, *levels), learned)
+    integers = [level for level in levels if level is not None and not is_real(level)]
+    for level in integers:
+        if not x64 and not np.array_equal(level, np.asarray(level).astype(np.int32)):
+            raise ValueError(f"without jax_enable_x64 levels must fit int32, got {level}")
+    fq.fake_quantize(np.zeros((), dtype), 1 if scale is None else scale, *(levels if len(integers) == 3 else [0, 0, 0]))
+
+
+# Once for numbers that come again.
+_check_numbers = lru_cache(maxsize=1024, typed=True)(_check_values)
 
 
 def _check_shapes(shape, shapes):
@@ -98,20 +164,11 @@ def _check_shapes(shape, shapes):
             raise ValueError(f"{name} must not vary along the last axis of x, but has shape {given}")
 
 
-def _of_type(value, dtype):
-    return value.astype(dtype) if isinstance(value, jax.Array) else jnp.asarray(np.asarray(value).astype(dtype))
-
-
-def _integers(value):
+def as_integers(value):
     """Of 32 bits, or of 64 where JAX has them: uint32 is taken as it is."""
-    wide = jax.config.jax_enable_x64
-    if isinstance(value, jax.Array):
-        narrow = np.can_cast(value.dtype, np.int32) or (value.dtype == np.uint32 and not wide)
-        return value.astype(np.uint32 if value.dtype == np.uint32 else np.int32) if narrow else value.astype(np.int64)
-    value = np.asarray(value).astype(np.int64)
-    if not wide and not np.array_equal(value, value.astype(np.int32)):
-        raise ValueError(f"without jax_enable_x64 levels must fit int32, got {value}")
-    return jnp.asarray(value if wide else value.astype(np.int32))
+    if value.dtype == np.uint32 and not jax.config.jax_enable_x64:
+        return value
+    return value.astype(np.int32 if np.can_cast(value.dtype, np.int32) else np.int64)
 
 
 def _alike(x, others):

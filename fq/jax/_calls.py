@@ -1,61 +1,78 @@
-"""Calls of fq's functions from JAX: through XLA or a callback, batched by `jax.vmap` and split by `jax.jit`."""
+"""fq's functions as primitives of JAX, each run by C through XLA, in XLA's own operations, or by a callback."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
+from jax.extend.core import Primitive, jaxpr_as_fun
+from jax.interpreters import batching, mlir
 
 import fq
 from fq import _core
-from fq.jax import _sharding
+from fq.jax import _formula, _sharding
 
-WAYS = None, "ffi", "callback"
+WAYS = None, "c", "xla", "callback"
+NEEDS = "an fq that was built beside this jaxlib: install jax first, then fq from its source"
 
 
 @dataclass(frozen=True)
 class Function:
-    """One function of fq: arrays like its results, and the function itself on NumPy arrays."""
+    """One function of fq: kinds of its results from those of its arguments, and the function by NumPy and by XLA."""
 
-    like: Callable
+    kinds: Callable
     numpy: Callable
+    xla: Callable
+    operands: int  # what it computes with; a learned zero point may follow, which has derivatives alone
     whole: int  # how many of its arguments, the first ones, do not broadcast over a batch
     sums: bool = False  # whether its results after the first are sums to the shapes of scale and zero_point
 
 
-def _like_bits(x):
-    """Sharded as x is, where the type of an array tells its sharding and a byte does not span two shards."""
-    like = x[..., ::8] if _sharding.whole_bytes(jax.typeof(x)) else x.sum(-1, keepdims=True)
-    return jnp.broadcast_to(like, (*x.shape[:-1], -(-x.shape[-1] // 8))).astype(np.uint8)
+def _module(reciprocal):
+    return fq.reciprocal if reciprocal else fq
 
 
-def _fake_quantize(*arguments):
-    return (fq.fake_quantize(*arguments),)
+def _fake_quantize(reciprocal, *arguments):
+    return (_module(reciprocal).fake_quantize(*arguments),)
 
 
-def _forward_packed(x, scale, zero_point, qmin, qmax):
-    return fq.forward_packed(x, scale, zero_point, qmin[..., 0], qmax[..., 0])
+def _forward_packed(reciprocal, x, scale, zero_point, qmin, qmax):
+    return _module(reciprocal).forward_packed(x, scale, zero_point, qmin[..., 0], qmax[..., 0])
 
 
-def _backward_packed(dy, bits):
+def _backward_packed(_, dy, bits):
     return (fq.backward_packed(dy, bits),)
+
+
+def _backward_learnable(reciprocal, *arguments):
+    return _module(reciprocal).backward_learnable(*arguments)
+
+
+def _kinds_packed(x, *_):
+    return x, _sharding.kind_of_bits(x)
+
+
+def _kinds_tangent(dx, *_):
+    return (dx,)
+
+
+def _kinds_learnable(dy, x, scale, zero_point, *_):
+    return dy, scale, zero_point.update(dtype=scale.dtype)
 
 
 FUNCTIONS = MappingProxyType(
     {
-        "fq_fake_quantize": Function(lambda x, *_: (x,), _fake_quantize, 1),
-        "fq_forward_packed": Function(lambda x, *_: (x, _like_bits(x)), _forward_packed, 1),
-        "fq_backward_packed": Function(lambda dy, bits: (dy,), _backward_packed, 2),
-        "fq_backward_learnable": Function(
-            lambda dy, x, scale, zero_point, *_: (dy, scale, zero_point.astype(scale.dtype)),
-            fq.backward_learnable,
-            6,
-            sums=True,
+        "fake_quantize": Function(lambda x, *_: (x,), _fake_quantize, _formula.fake_quantize, 5, 1),
+        "forward_packed": Function(_kinds_packed, _forward_packed, _formula.forward_packed, 5, 1),
+        "backward_packed": Function(lambda dy, bits: (dy,), _backward_packed, _formula.backward_packed, 2, 2),
+        "backward_learnable": Function(
+            _kinds_learnable, _backward_learnable, _formula.backward_learnable, 6, 7, sums=True
         ),
+        "learnable_tangent": Function(_kinds_tangent, None, _formula.learnable_tangent, 8, 9),
     }
 )
 
@@ -72,79 +89,113 @@ def handlers():
     return frozenset(found)
 
 
-def check_via(via):
-    """ValueError for an unknown way, and for "ffi" where this build has none."""
+def check_way(via, reciprocal):
+    """ValueError for an unknown way, and for "c" where this build has none."""
     if via not in WAYS:
-        raise ValueError(f'via must be None, "ffi" or "callback", got {via!r}')
-    if via == "ffi" and not handlers():
-        raise ValueError(
-            'via="ffi" needs an fq that was built beside this jaxlib: install jax first, then fq from its source'
-        )
+        raise ValueError(f'via must be None, "c", "xla" or "callback", got {via!r}')
+    if via == "c" and _target("fake_quantize", reciprocal) not in handlers():
+        raise ValueError(f'via="c" needs {NEEDS}')
 
 
-def fake_quantize(via, x, *qparams):
-    """(y,)."""
-    return _call("fq_fake_quantize", via)(x, *qparams)
+def bind(name, via, reciprocal, *arrays):
+    """The results of the function, as a list: a primitive, which JAX transforms by the rules of `fq.jax._rules`.
+
+    It carries what it is made of, for JAX to find the partitioning in it.
+    """
+    arrays = _sharding.varying_alike(*arrays)
+    shapes = tuple((array.shape, array.dtype) for array in arrays)
+    body = _body(name, via, reciprocal, shapes, jax.config.jax_enable_x64, jax.config.jax_use_shardy_partitioner)
+    return PRIMITIVES[name].bind(*arrays, via=via, reciprocal=reciprocal, body=body)
 
 
-def forward_packed(via, x, *qparams):
-    """(y, bits)."""
-    return _call("fq_forward_packed", via)(x, *qparams)
+def _primitive(name):
+    made = Primitive(f"fq_{name}")
+    made.multiple_results = True
+    made.def_impl(partial(_at_once, name))
+    made.def_abstract_eval(lambda *kinds, **_: [kind.update(weak_type=False) for kind in FUNCTIONS[name].kinds(*kinds)])
+    batching.primitive_batchers[made] = partial(_batched, name)
+    mlir.register_lowering(made, _lowered)
+    return made
 
 
-def backward_packed(via, dy, bits):
-    """(dx,)."""
-    return _call("fq_backward_packed", via)(dy, bits)
-
-
-def backward_learnable(via, dy, x, *qparams):
-    """(dx, dscale, dzero_point)."""
-    return _call("fq_backward_learnable", via)(dy, x, *qparams)
+def _at_once(name, *arrays, **how):
+    with jax.disable_jit(False):  # or the compiled function would be this one again
+        return _compiled(name)(*arrays, **how)
 
 
 @cache
-def _call(name, via):
-    """The function for JAX: one that `jax.vmap` can batch."""
-    run = _way(name, via)
-
-    @custom_vmap
-    def call(*arrays):
-        return tuple(run(*arrays))
-
-    @call.def_vmap
-    def batched(size, in_batch, *arrays):
-        results = call(*_with_batch_axis(FUNCTIONS[name], size, in_batch, arrays))
-        return results, (True,) * len(results)
-
-    return call
+def _compiled(name):
+    return jax.jit(PRIMITIVES[name].bind, static_argnames=("via", "reciprocal", "body"))
 
 
-def _way(name, via):
-    """The function on arrays without further axes. A callback cannot be split: XLA gathers a sharded x for it."""
-    by_callback = partial(_by_callback, name)
-    if via == "callback" or name not in handlers():
-        return by_callback
-    by_xla = _sharding.partitioned(partial(_by_xla, name), FUNCTIONS[name].sums)
-    return by_xla if via == "ffi" else partial(jax.lax.platform_dependent, cpu=by_xla, default=by_callback)
+@lru_cache(maxsize=4096)
+def _body(name, via, reciprocal, shapes, *_config):
+    """The function on arrays of one device, without shardings: XLA splits it, by the rules of `_sharding`."""
+    arrays = [jax.ShapeDtypeStruct(*each) for each in shapes]
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), ())):
+        way = _way(name, via, reciprocal)
+        return jax.make_jaxpr(lambda *arrays: way(*arrays[: FUNCTIONS[name].operands]))(*arrays)
 
 
-def _with_batch_axis(function, size, in_batch, arrays):
+def _lowered(context, *arrays, body, **_):
+    plain = context.replace(avals_in=body.in_avals, avals_out=body.out_avals)
+    return mlir.lower_fun(jaxpr_as_fun(body))(plain, *arrays)
+
+
+def _batched(name, arrays, axes, via, reciprocal, **_):
     """Arrays that lack it get an axis of the batch's size, or of 1 where they broadcast."""
-    return [
-        array if batched else jnp.broadcast_to(array, (size if position < function.whole else 1, *array.shape))
-        for position, (array, batched) in enumerate(zip(arrays, in_batch, strict=True))
+    size = next(array.shape[axis] for array, axis in zip(arrays, axes, strict=True) if axis is not None)
+    arrays = [
+        jnp.broadcast_to(array, (size if position < FUNCTIONS[name].whole else 1, *array.shape))
+        if axis is None
+        else jnp.moveaxis(array, axis, 0)
+        for position, (array, axis) in enumerate(zip(arrays, axes, strict=True))
     ]
+    results = bind(name, via, reciprocal, *arrays)
+    return results, [0] * len(results)
 
 
-def _by_xla(name, *arrays):
-    return jax.ffi.ffi_call(name, jax.eval_shape(FUNCTIONS[name].like, *arrays))(*arrays)
+def _target(name, reciprocal):
+    return f"fq_reciprocal_{name}" if reciprocal else f"fq_{name}"
 
 
-def _by_callback(name, *arrays):
-    results = jax.pure_callback(partial(_in_numpy, name), jax.eval_shape(FUNCTIONS[name].like, *arrays), *arrays)
-    return tuple(_sharding.varying_alike(arrays[0], *results)[1:])
+def _way(name, via, reciprocal):
+    """The function of arrays that gives a tuple. A callback cannot be split: XLA gathers a sharded x for it."""
+    function, target = FUNCTIONS[name], _target(name, reciprocal)
+    by_xla = partial(function.xla, reciprocal)
+    if via == "callback" and function.numpy is not None:
+        return partial(_by_callback, name, reciprocal)
+    if via == "xla" or target not in handlers():
+        _warn_of_no_handlers(via)
+        return by_xla
+    by_c = _sharding.partitioned(partial(_by_c, target, function), function.sums)
+    if via == "c":
+        return partial(jax.lax.platform_dependent, cpu=by_c)
+    return partial(jax.lax.platform_dependent, cpu=by_c, default=by_xla)
 
 
-def _in_numpy(name, *arrays):
+def _warn_of_no_handlers(via):
+    if via is None and not handlers() and jax.default_backend() == "cpu":
+        warnings.warn(f"fq.jax runs in XLA's own operations, which are slower: its C needs {NEEDS}", stacklevel=2)
+
+
+def _kinds(function, arrays):
+    kinds = function.kinds(*(jax.core.ShapedArray(array.shape, array.dtype) for array in arrays))
+    return [jax.ShapeDtypeStruct(kind.shape, kind.dtype) for kind in kinds]
+
+
+def _by_c(target, function, *arrays):
+    return tuple(jax.ffi.ffi_call(target, _kinds(function, arrays))(*arrays))
+
+
+def _by_callback(name, reciprocal, *arrays):
+    function = FUNCTIONS[name]
+    return tuple(jax.pure_callback(partial(_in_numpy, function.numpy, reciprocal), _kinds(function, arrays), *arrays))
+
+
+def _in_numpy(function, reciprocal, *arrays):
     """Without operations of JAX, which may wait for the callback that they are in."""
-    return tuple(map(np.asarray, FUNCTIONS[name].numpy(*map(np.asarray, arrays))))
+    return tuple(map(np.asarray, function(reciprocal, *map(np.asarray, arrays))))
+
+
+PRIMITIVES = MappingProxyType({name: _primitive(name) for name in FUNCTIONS})

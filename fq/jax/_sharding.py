@@ -63,10 +63,13 @@ def _varies_along(array):
     return kind.vma if hasattr(kind, "vma") else kind.mat.varying  # until JAX 0.9, from 0.10 on
 
 
-def whole_bytes(x):
-    """Whether x's last axis is sharded, and each shard's part of the packed mask has bytes of its own."""
-    entry = x.sharding.spec[-1]
-    return entry is not None and x.shape[-1] % (8 * _shards(x.sharding.mesh, entry)) == 0
+def kind_of_bits(x):
+    """The kind of the packed mask of such an x: sharded as x is, where the kind tells and no byte spans two shards."""
+    shape, (*others, last) = (*x.shape[:-1], -(-x.shape[-1] // 8)), x.sharding.spec
+    if last is not None and x.shape[-1] % (8 * _shards(x.sharding.mesh, last)) != 0:
+        last = None
+    sharding = NamedSharding(x.sharding.mesh, PartitionSpec(*others, last))
+    return x.update(shape=shape, dtype=np.dtype(np.uint8), sharding=sharding)
 
 
 def _shards(mesh, entry):

@@ -7,35 +7,42 @@
     def test_my_fake_quantize():
         assert_equivalent(my_fake_quantize)
 
-`check` gives the `Report`; `ALL` are the laws; `qparams`, `arrays_for` and `broadcast_qparams` are hypothesis
-strategies for tests of your own. Needs hypothesis: ``pip install "fq[testing]"``.
+`check` gives the `Report`, `check_quantizer` that of a quantization to integers; `ALL` and `OF_INTEGERS` are the laws;
+`qparams`, `arrays_for` and `broadcast_qparams` are hypothesis strategies for tests of your own. Needs hypothesis:
+``pip install -e ".[testing]"`` in a checkout.
 """
 
 try:
     import hypothesis as _hypothesis  # noqa: F401
 except ImportError as error:
-    raise ImportError('fq.testing needs hypothesis: pip install "fq[testing]"') from error
+    raise ImportError('fq.testing needs hypothesis: in a checkout of fq, pip install -e ".[testing]"') from error
 
-from fq.testing.laws import ALL, Law, law_named
+from fq.testing.laws import ALL, OF_INTEGERS, Law, law_named
+from fq.testing.quantizer import Quantizer, QuantizerSubject
 from fq.testing.report import Counterexample, Report, Result, table
-from fq.testing.search import assert_equivalent, check
+from fq.testing.search import assert_equivalent, assert_quantizer, check, check_quantizer
 from fq.testing.strategies import KINDS, arrays_for, broadcast_qparams, qparams
 from fq.testing.subject import Candidate, Subject, Supports
 
 __all__ = [
     "ALL",
     "KINDS",
+    "OF_INTEGERS",
     "Candidate",
     "Counterexample",
     "Law",
+    "Quantizer",
+    "QuantizerSubject",
     "Report",
     "Result",
     "Subject",
     "Supports",
     "arrays_for",
     "assert_equivalent",
+    "assert_quantizer",
     "broadcast_qparams",
     "check",
+    "check_quantizer",
     "law_named",
     "qparams",
     "table",

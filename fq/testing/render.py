@@ -1,14 +1,26 @@
 """Reports of many candidates as text, as Markdown and as one HTML page that needs no other file."""
 
+import re
+from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
+from fq._input import one_line
 from fq.testing.laws import ALL
-from fq.testing.report import FAILS, HOLDS, LAST_BITS, NOT_APPLICABLE, SYMBOLS, table
+from fq.testing.report import (
+    ARITHMETICS,
+    FAILS,
+    HOLDS,
+    LAST_BITS,
+    NOT_APPLICABLE,
+    SYMBOLS,
+    Report,
+    Result,
+    table,
+)
 
 __all__ = ["html", "markdown", "text"]
 
-_ARITHMETICS = {"divide": "x / scale", "reciprocal": "x * (1 / scale)"}
 _LEGEND = ", ".join(f"{symbol} {status}" for status, symbol in SYMBOLS.items())
 _SIGNS = {HOLDS: "✓", FAILS: "✗", LAST_BITS: "≈", NOT_APPLICABLE: "·"}
 _INTRODUCTION = """\
@@ -44,7 +56,7 @@ code{font-size:.85em;overflow-wrap:anywhere}
 _CLASSES = {HOLDS: "holds", FAILS: "fails", LAST_BITS: "last-bits", NOT_APPLICABLE: "not-applicable"}
 
 
-def text(reports, absent=()):
+def text(reports: Sequence[Report], absent: Sequence[str] = ()) -> str:
     """The table, the counterexamples and what is not here, as the command prints them.
 
     Parameters
@@ -57,26 +69,30 @@ def text(reports, absent=()):
     -------
     str
     """
-    lines = []
+    lines: list[str] = []
     for arithmetic, some in _by_arithmetic(reports):
-        lines += [f"y computed with {_ARITHMETICS[arithmetic]}: {_LEGEND}", "", table(some), ""]
+        lines += [f"y computed with {ARITHMETICS[arithmetic]}: {_LEGEND}", "", table(some), ""]
         for report in some:
-            lines += [report.candidate + ": " + _summary(report), *(f"  {one}" for one in report.failures), ""]
-    lines += [f"not here: {line}" for line in absent]
+            lines += [
+                one_line(report.candidate) + ": " + _summary(report),
+                *(f"  {one}" for one in report.failures),
+                "",
+            ]
+    lines += [f"not here: {one_line(line)}" for line in absent]
     return "\n".join(lines).rstrip()
 
 
-def _by_arithmetic(reports):
-    ordered = sorted(reports, key=lambda report: list(_ARITHMETICS).index(report.arithmetic))
+def _by_arithmetic(reports: Sequence[Report]) -> list[tuple[str, list[Report]]]:
+    ordered = sorted(reports, key=lambda report: list(ARITHMETICS).index(report.arithmetic))
     return [(key, list(some)) for key, some in groupby(ordered, key=lambda report: report.arithmetic)]
 
 
-def _summary(report):
+def _summary(report: Report) -> str:
     applied = [one for one in report.results if one.status != NOT_APPLICABLE]
     return f"{len(applied) - len(report.failures)} of {len(applied)} laws hold"
 
 
-def markdown(reports, command):
+def markdown(reports: Sequence[Report], command: str) -> str:
     """A document with what each candidate does differently.
 
     Parameters
@@ -91,44 +107,73 @@ def markdown(reports, command):
     """
     seeds = sorted({f"seed {report.seed}, {report.examples} examples a law" for report in reports})
     versions = dict(pair for report in reports for pair in report.versions.items())
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
-    parts = [_INTRODUCTION + f"    {command}\n\nwith {told}; {'; '.join(seeds)}.\n"]
+    told = _escaped(", ".join(f"{name} {version}" for name, version in versions.items()))
+    parts = [_INTRODUCTION + f"    {one_line(command)}\n\nwith {told}; {'; '.join(seeds)}.\n"]
     for arithmetic, some in _by_arithmetic(reports):
-        parts.append(
-            f"## Compared with y from {_ARITHMETICS[arithmetic]}\n\n{_LEGEND}.\n\n```text\n{table(some)}\n```\n"
-        )
+        parts.append(f"## Compared with y from {ARITHMETICS[arithmetic]}\n\n{_LEGEND}.\n\n{_fenced(table(some))}\n")
         parts += [_markdown_section(report) for report in some if not report.ok]
-        if equal := [report.candidate for report in some if report.ok]:
+        if equal := [_escaped(report.candidate) for report in some if report.ok]:
             parts.append(f"### No difference found\n\n{'; '.join(equal)}.\n")
     parts.append("## The laws\n\n" + "\n".join(f"- **{law.name}**: {law.meaning}" for law in ALL) + "\n")
     return "\n".join(parts)
 
 
-def _markdown_section(report):
-    lines = [f"### {report.candidate}\n", " ".join(report.about.split()), "", _summary(report) + "; the others:", ""]
+def _markdown_section(report: Report) -> str:
+    lines = [f"### {_escaped(report.candidate)}\n", _prose(report.about), "", _summary(report) + "; the others:", ""]
     return "\n".join([*lines, *(_markdown_failure(one) for one in report.failures), ""])
 
 
-def _markdown_failure(result):
+def _markdown_failure(result: Result) -> str:
     """One line; `float.hex` and numbers are code, since Markdown gives * and _ a meaning."""
-    found = result.counterexample
-    given = ", ".join(f"{name} {_code(value)}" for name, value in found.parameters.items() if name != "x")
+    if (found := result.counterexample) is None:
+        return f"- **{_escaped(result.law)}** {result.status}"
+    given = ", ".join(f"{_escaped(name)} {_code(value)}" for name, value in found.parameters.items() if name != "x")
     ends = f"expected {_code(found.expected)}, found {_code(found.found)}"
-    return f"- **{result.law}** {result.status}: {found.parameters['x']}, {given}, x {_code(found.x)}: {ends}"
+    x = f"{_escaped(found.parameters['x'])}, {given}, x {_code(found.x)}"
+    return f"- **{_escaped(result.law)}** {result.status}: {x}: {ends}"
 
 
-def _code(value):
-    if not isinstance(value, tuple):
-        return f"`{value}`"
-    return f"`{value[0]}`" + (f" (`{value[1]}`)" if len(value) > 1 and not _evident(value[0]) else "")
+# What could begin something in Markdown; an underscore between two letters cannot.
+_SPECIAL = r"([\\`*\[\]<>|&~#$]|(?<![^\W_])_|_(?![^\W_]))"
 
 
-def _evident(decimal):
+def _escaped(told: object) -> str:
+    """What Markdown shows as what is told."""
+    return re.sub(_SPECIAL, r"\\\1", one_line(told))
+
+
+def _prose(about: str) -> str:
+    """What a candidate tells of itself: code between single backticks stays code."""
+    return re.sub(f"`[^`]*`|{_SPECIAL}", lambda found: f"\\{found[1]}" if found[1] else found[0], one_line(about))
+
+
+def _fenced(block: str) -> str:
+    fence = "`" * (max(map(len, re.findall("`+", block)), default=2) + 1)
+    fence = fence if len(fence) > 2 else "```"
+    return f"{fence}text\n{block}\n{fence}"
+
+
+def _span(told: str) -> str:
+    """Code, between more backticks than it has in a row."""
+    told = one_line(told)
+    ticks = "`" * (max(map(len, re.findall("`+", told)), default=0) + 1)
+    return f"{ticks} {told} {ticks}" if "`" in told or not told else f"{ticks}{told}{ticks}"
+
+
+def _code(value: str | tuple[str, ...]) -> str:
+    if isinstance(value, str):
+        return _span(value)
+    return _span(value[0]) + (f" ({_span(value[1])})" if len(value) > 1 and not _evident(value[0]) else "")
+
+
+def _evident(decimal: str) -> bool:
     """Whether the decimal is the number, short and exact: then the hexadecimal tells nothing more."""
-    return len(decimal) <= 6 and decimal.lstrip("-").replace(".", "").isdigit() and float(decimal) * 8 % 1 == 0
+    return re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", decimal, re.ASCII) is not None and (
+        len(decimal) <= 6 and float(decimal) * 8 % 1 == 0
+    )
 
 
-def html(reports, absent=()):
+def html(reports: Sequence[Report], absent: Sequence[str] = ()) -> str:
     """One page, to read in a light or a dark room, in which no meaning is in a colour alone.
 
     Parameters
@@ -146,34 +191,38 @@ def html(reports, absent=()):
     parts.append(f"<style>{_STYLE}</style></head><body><h1>Where fake quantizations differ</h1>")
     parts.append("<p>" + ", ".join(f"{_sign(status)} {status}" for status in SYMBOLS) + ".</p>")
     for arithmetic, some in _by_arithmetic(reports):
-        parts.append(f"<h2>Compared with y from <code>{escape(_ARITHMETICS[arithmetic])}</code></h2>")
+        parts.append(f"<h2>Compared with y from <code>{escape(ARITHMETICS[arithmetic])}</code></h2>")
         parts += [_html_table(some), *(_html_section(report) for report in some)]
-    parts += [f'<p class="soft">Not here: {escape(line)}.</p>' for line in absent]
+    parts += [f'<p class="soft">Not here: {_html(line)}.</p>' for line in absent]
     parts.append("<h2>The laws</h2><dl>")
     parts += [f"<dt><b>{escape(law.name)}</b></dt><dd>{escape(law.meaning)}</dd>" for law in ALL]
     return "\n".join([*parts, "</dl></body></html>\n"])
 
 
-def _sign(status):
+def _html(told: object) -> str:
+    return escape(one_line(told))
+
+
+def _sign(status: str) -> str:
     return f'<span class="{_CLASSES[status]}">{_SIGNS[status]}</span>'
 
 
-def _place(report, law=""):
+def _place(report: Report, law: str = "") -> str:
     """What a link to the section, or to one law in it, is called."""
     words = f"{report.arithmetic} {report.candidate} {law}"
     return "-".join("".join(letter if letter.isalnum() else " " for letter in words.lower()).split())
 
 
-def _html_table(reports):
-    names = "".join(f'<th scope="col">{escape(report.candidate)}</th>' for report in reports)
+def _html_table(reports: Sequence[Report]) -> str:
+    names = "".join(f'<th scope="col">{_html(report.candidate)}</th>' for report in reports)
     rows = [f'<div class="wide"><table class="laws"><thead><tr><th scope="col">law</th>{names}</tr></thead><tbody>']
     for law in dict.fromkeys(result.law for report in reports for result in report.results):
         cells = "".join(_html_cell(report, law) for report in reports)
-        rows.append(f'<tr><th scope="row">{escape(law)}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{_html(law)}</th>{cells}</tr>')
     return "\n".join([*rows, "</tbody></table></div>"])
 
 
-def _html_cell(report, law):
+def _html_cell(report: Report, law: str) -> str:
     status = next((result.status for result in report.results if result.law == law), NOT_APPLICABLE)
     told = f'<span title="{status}" aria-label="{status}">{_SIGNS[status]}</span>'
     if status in (FAILS, LAST_BITS):
@@ -181,11 +230,11 @@ def _html_cell(report, law):
     return f'<td class="{_CLASSES[status]}">{told}</td>'
 
 
-def _html_section(report):
+def _html_section(report: Report) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     how = f"{versions}; seed {report.seed}, {report.examples} examples a law; {_summary(report)}."
-    lines = [f'<h3 id="{_place(report)}">{escape(report.candidate)}</h3><p>{escape(report.about)}</p>']
-    lines.append(f'<p class="soft">{escape(how)}</p>')
+    lines = [f'<h3 id="{_place(report)}">{_html(report.candidate)}</h3><p>{_html(report.about)}</p>']
+    lines.append(f'<p class="soft">{_html(how)}</p>')
     if report.failures:
         names = "".join(f'<th scope="col">{name}</th>' for name in ("law", "parameters", "x", "expected", "found"))
         lines.append(f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>')
@@ -194,13 +243,14 @@ def _html_section(report):
     return "\n".join(lines)
 
 
-def _html_failure(report, result):
-    found = result.counterexample
-    given = "<br>".join(f"{escape(name)} {_html_number(value)}" for name, value in found.parameters.items())
+def _html_failure(report: Report, result: Result) -> str:
+    if (found := result.counterexample) is None:
+        return ""
+    given = "<br>".join(f"{_html(name)} {_html_number(value)}" for name, value in found.parameters.items())
     cells = "".join(f"<td>{one}</td>" for one in [given, *map(_html_number, (found.x, found.expected, found.found))])
-    name = f'<th scope="row">{_sign(result.status)} {escape(result.law)}<br>{result.status}</th>'
+    name = f'<th scope="row">{_sign(result.status)} {_html(result.law)}<br>{result.status}</th>'
     return f'<tr id="{_place(report, result.law)}">{name}{cells}</tr>'
 
 
-def _html_number(value):
-    return "<br>".join(f"<code>{escape(one)}</code>" for one in (value if isinstance(value, tuple) else (value,)))
+def _html_number(value: str | tuple[str, ...]) -> str:
+    return "<br>".join(f"<code>{_html(one)}</code>" for one in (value if isinstance(value, tuple) else (value,)))

@@ -1,23 +1,45 @@
 """Searches for the smallest counterexample of each law."""
 
 import zlib
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, find, settings
 from hypothesis.errors import Flaky, NoSuchExample
 
 import fq
-from fq.testing.laws import ALL, Difference, law_named
-from fq.testing.report import FAILS, HOLDS, LAST_BITS, NOT_APPLICABLE, Counterexample, Report, Result
-from fq.testing.subject import CandidateError, Case, Subject
+from fq._input import one_line
+from fq.testing.laws import ALL, OF_INTEGERS, Difference, law_named
+from fq.testing.laws.law import Law
+from fq.testing.quantizer import QuantizerSubject
+from fq.testing.report import (
+    ARITHMETICS,
+    FAILS,
+    HOLDS,
+    LAST_BITS,
+    NOT_APPLICABLE,
+    Counterexample,
+    Report,
+    Result,
+)
+from fq.testing.subject import CandidateError, Case, Parts, Subject, Supports
 
-__all__ = ["assert_equivalent", "check", "check_law"]
-
-_ARITHMETICS = ("divide", "reciprocal")
+__all__ = ["assert_equivalent", "assert_quantizer", "check", "check_law", "check_quantizer"]
 
 
-def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, name=None, supports=None, progress=None):
+def check(
+    candidate: Any,
+    laws: Sequence[Law | str] = ALL,
+    arithmetic: str = "divide",
+    examples: int = 100,
+    *,
+    seed: int = 0,
+    name: str | None = None,
+    supports: Supports | None = None,
+    progress: Callable[[], object] | None = None,
+) -> Report:
     """Find out which laws of fake quantization a function keeps, with the smallest counterexample of each other.
 
     Parameters
@@ -27,6 +49,8 @@ def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, nam
         ``forward`` and, where it has them, ``mask`` of the same arguments, ``gradient`` of (dy, x, scale, ...) that
         gives dx, and ``learnable`` of (dy, x, scale, ...) that gives (dx, dscale, dzero_point). It may have ``name``
         and ``supports``. x is a NumPy array, the others are numbers; with channels, scale and zero_point are arrays.
+        A function that takes no NumPy arrays, but PyTorch's or JAX's, is called with those. Whatever it does or
+        gives breaks laws at most: arrays are copies, and only a KeyboardInterrupt ends the search.
     laws : sequence of Law or str
         All of them by default. Those that need what the candidate lacks are listed as not applicable.
     arithmetic : str
@@ -51,7 +75,7 @@ def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, nam
     ValueError
         If there is no such law or arithmetic, or examples is not positive.
     TypeError
-        If the candidate cannot be called.
+        If the candidate cannot be called, or a law is neither a Law nor a name.
 
     Examples
     --------
@@ -65,14 +89,26 @@ def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, nam
     >>> print(report.failures[0].counterexample.expected, report.failures[0].counterexample.found)
     ('0.0', '0x0.0p+0') ('1.0', '0x1.0000000000000p+0')
     """
-    if arithmetic not in _ARITHMETICS:
+    subject = candidate if isinstance(candidate, Subject) else Subject(candidate, name, supports)
+    return _report(subject, laws, ALL, arithmetic, examples, seed, progress)
+
+
+def _report(
+    subject: Parts,
+    laws: Sequence[Law | str],
+    among: Sequence[Law],
+    arithmetic: str,
+    examples: int,
+    seed: int,
+    progress: Callable[[], object] | None,
+) -> Report:
+    if arithmetic not in ARITHMETICS:
         raise ValueError(f"arithmetic must be 'divide' or 'reciprocal', got {arithmetic!r}")
     if examples < 1:
         raise ValueError(f"examples must be 1 or more, got {examples}")
-    laws = [law_named(law) if isinstance(law, str) else law for law in laws]
-    subject = candidate if isinstance(candidate, Subject) else Subject(candidate, name, supports)
+    chosen = [_law(law, among) for law in ([laws] if isinstance(laws, str | Law) else laws)]
     results = []
-    for law in laws:
+    for law in chosen:
         results.append(check_law(law, subject, arithmetic, examples, seed))
         if progress is not None:
             progress()
@@ -80,7 +116,101 @@ def check(candidate, laws=ALL, arithmetic="divide", examples=100, *, seed=0, nam
     return Report(subject.name, arithmetic, seed, examples, results, versions, subject.about)
 
 
-def assert_equivalent(candidate, laws=ALL, arithmetic="divide", examples=100, **options):
+def _law(law: Law | str, among: Sequence[Law]) -> Law:
+    if isinstance(law, Law):
+        return law
+    if not isinstance(law, str):
+        raise TypeError(f"laws are names or of the type Law, got {law!r}")
+    return law_named(law, among)
+
+
+def check_quantizer(
+    candidate: Any,
+    laws: Sequence[Law | str] = OF_INTEGERS,
+    arithmetic: str = "divide",
+    examples: int = 100,
+    *,
+    seed: int = 0,
+    name: str | None = None,
+    supports: Supports | None = None,
+    progress: Callable[[], object] | None = None,
+) -> Report:
+    """Find out which laws of quantization to integers a function keeps, with the smallest counterexample of each other.
+
+    Parameters
+    ----------
+    candidate : callable or object
+        A function of (x, scale, zero_point, qmin, qmax) that gives integers. Or an object with that as ``quantize``
+        and, where it has them, ``dequantize`` of (q, scale, zero_point, qmin, qmax), which gives floats, and ``pack``
+        of (q, bits), which gives bytes: both get q as quantize gave it. Else as for `check`.
+    laws : sequence of Law or str
+        All of `OF_INTEGERS` by default. Those that need what the candidate lacks are listed as not applicable.
+    arithmetic, examples, seed, name, supports, progress
+        As for `check`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        If there is no such law or arithmetic, or examples is not positive.
+    TypeError
+        If the candidate cannot be called, or a law is neither a Law nor a name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def truncated(x, scale, zero_point, qmin, qmax):
+    ...     return np.clip((x / scale).astype(np.int64) + zero_point, qmin, qmax)
+    >>> report = check_quantizer(truncated, ["levels"])
+    >>> print(report.failures[0].counterexample.expected, report.failures[0].counterexample.found)
+    ('-1',) ('0',)
+    """
+    subject = candidate if isinstance(candidate, QuantizerSubject) else QuantizerSubject(candidate, name, supports)
+    return _report(subject, laws, OF_INTEGERS, arithmetic, examples, seed, progress)
+
+
+def assert_quantizer(
+    candidate: Any,
+    laws: Sequence[Law | str] = OF_INTEGERS,
+    arithmetic: str = "divide",
+    examples: int = 100,
+    **options: Any,
+) -> Report:
+    """Check a quantizer, and raise an AssertionError with the report unless every law that applies holds.
+
+    Parameters
+    ----------
+    candidate, laws, arithmetic, examples, **options
+        As for `check_quantizer`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    AssertionError
+        If a law fails.
+
+    Examples
+    --------
+    >>> import fq
+    >>> assert_quantizer(fq.quantize, examples=10).ok
+    True
+    """
+    return _all_kept(check_quantizer(candidate, laws, arithmetic, examples, **options))
+
+
+def assert_equivalent(
+    candidate: Any,
+    laws: Sequence[Law | str] = ALL,
+    arithmetic: str = "divide",
+    examples: int = 100,
+    **options: Any,
+) -> Report:
     """Check, and raise an AssertionError with the report unless every law that applies holds.
 
     Parameters
@@ -103,19 +233,22 @@ def assert_equivalent(candidate, laws=ALL, arithmetic="divide", examples=100, **
     >>> assert_equivalent(fq.forward, examples=10).ok
     True
     """
-    report = check(candidate, laws, arithmetic, examples, **options)
+    return _all_kept(check(candidate, laws, arithmetic, examples, **options))
+
+
+def _all_kept(report: Report) -> Report:
     if not report.ok:
         raise AssertionError("\n".join([f"{report.candidate} differs:", *map(str, report.failures)]))
     return report
 
 
-def check_law(law, subject, arithmetic, examples, seed):
+def check_law(law: Law, subject: Parts, arithmetic: str, examples: int, seed: int) -> Result:
     """The `Result` of one law: a failure of the level if there is any, else one of the last bits.
 
     Parameters
     ----------
     law : Law
-    subject : Subject
+    subject : Subject or QuantizerSubject
     arithmetic : str
     examples, seed : int
         As for `check`.
@@ -137,11 +270,13 @@ def check_law(law, subject, arithmetic, examples, seed):
     return Result(law.name, LAST_BITS if difference.close else FAILS, "", _counterexample(difference))
 
 
-def _smallest(law, subject, arithmetic, examples, seed, counts):
+def _smallest(
+    law: Law, subject: Parts, arithmetic: str, examples: int, seed: int, counts: Callable[[Difference], bool]
+) -> Difference | None:
     """The difference that counts in the smallest case in which there is one."""
-    last = None
+    last: Difference | None = None
 
-    def differs(case):
+    def differs(case: Case) -> bool:
         nonlocal last
         found = _judged(law, subject, case, arithmetic)
         if found is None or not counts(found):
@@ -158,7 +293,7 @@ def _smallest(law, subject, arithmetic, examples, seed, counts):
     return _judged(law, subject, case, arithmetic) or last
 
 
-def _settings(examples):
+def _settings(examples: int) -> settings:
     return settings(
         max_examples=examples,
         database=None,
@@ -169,40 +304,41 @@ def _settings(examples):
     )
 
 
-def _judged(law, subject, case, arithmetic):
+def _judged(law: Law, subject: Parts, case: Case, arithmetic: str) -> Difference | None:
     try:
         return law.judge(subject, case, arithmetic)
     except CandidateError as error:
-        case = case if isinstance(case, Case) else case[0]
-        return Difference(case, "a result", str(error), x=f"an array of shape {case.x.shape}")
+        return Difference(case, error.expected, str(error), x=f"an array of shape {case.x.shape}")
 
 
-def _counterexample(difference):
+def _counterexample(difference: Difference) -> Counterexample:
     case, index = difference.case, difference.index
+    scale: Any
+    zero_point: Any
     scale, zero_point, qmin, qmax = case.qparams
     more = dict(difference.more)
-    if np.ndim(scale):
+    arrays = np.ndim(scale) or np.ndim(zero_point)
+    if arrays:
         more |= {"every scale": scale.tolist(), "every zero_point": zero_point.tolist()}
-    if index is not None and np.ndim(scale):
+    if index is not None and arrays:
         scale, zero_point = (np.broadcast_to(one, case.x.shape)[index] for one in (scale, zero_point))
-    parameters = {
+    parameters: dict[str, str | tuple[str, ...]] = {
         "x": case.x.dtype.name,
         "scale": _number(scale),
         "zero_point": _number(zero_point),
         "qmin": str(qmin),
         "qmax": str(qmax),
-        **{name: str(value) for name, value in more.items()},
+        **{name: one_line(value) for name, value in more.items()},
     }
     x = case.x[index] if difference.x is None else difference.x
-    return Counterexample(parameters, *(_number(one) for one in (x, difference.expected, difference.found)))
+    expected, found = _number(difference.expected), _number(difference.found)
+    return Counterexample(parameters, _number(x), expected, found)
 
 
-def _number(value):
+def _number(value: object) -> tuple[str, ...]:
     """In decimal and in hexadecimal if it is a float, else as it prints."""
-    if isinstance(value, str):
-        return (value,)
     array = np.asarray(value)
-    if array.ndim or array.dtype.kind in "biu":
-        return (str(value),)
+    if isinstance(value, str) or array.ndim or array.dtype.kind in "biu":
+        return (one_line(value),)
     decimal, hexadecimal = str(array[()]), float(array).hex()
     return (decimal, hexadecimal) if np.isfinite(array) else (decimal,)

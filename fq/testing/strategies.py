@@ -1,6 +1,7 @@
 """Strategies of grids and of the values on which fake quantization goes wrong; all shrink to short, readable cases."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import assume
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from fq.qparams import QParams
 
-__all__ = ["KINDS", "RANGES", "SCALES", "arrays_for", "broadcast_qparams", "qparams", "type_named"]
+__all__ = ["KINDS", "RANGES", "SCALES", "TYPES", "arrays_for", "broadcast_qparams", "qparams", "type_named"]
 
+TYPES = ("float16", "bfloat16", "float32", "float64")
 # Simplest first: hypothesis shrinks towards the first.
 RANGES = (
     (-8, 7),
@@ -25,7 +27,7 @@ RANGES = (
 _HIGH = st.booleans().map(lambda low: not low)  # True is the simpler
 
 
-def type_named(name):
+def type_named(name: str) -> np.dtype[Any]:
     """The dtype, of `ml_dtypes` where NumPy has none.
 
     Parameters
@@ -43,17 +45,17 @@ def type_named(name):
     dtype('float16')
     """
     if name == "bfloat16":
-        from ml_dtypes import bfloat16
+        import ml_dtypes
 
-        return np.dtype(bfloat16)
+        name = ml_dtypes.bfloat16
     return np.dtype(name)
 
 
-def _type_computed_in(dtype):
+def _type_computed_in(dtype: np.dtype[Any]) -> Any:
     return np.float64 if dtype == np.float64 else np.float32
 
 
-def _scale_strategies(compute):
+def _scale_strategies(compute: Any) -> dict[str, st.SearchStrategy[float]]:
     """Strategies of floats by what a scale can be."""
     info = np.finfo(compute)
     exact = st.sampled_from([1.0, 0.5, 0.25, 2.0, 4.0, 0.125])
@@ -69,11 +71,13 @@ def _scale_strategies(compute):
     }
 
 
-_SCALES = {compute: _scale_strategies(compute) for compute in (np.float32, np.float64)}
+_SCALES: dict[Any, dict[str, st.SearchStrategy[float]]] = {
+    compute: _scale_strategies(compute) for compute in (np.float32, np.float64)
+}
 SCALES = tuple(_SCALES[np.float32])
 
 
-def _zero_point(draw, which, qmin, qmax):
+def _zero_point(draw: st.DrawFn, which: str, qmin: int, qmax: int) -> Any:
     """A zero point within the range: 0 where it can be, any, any but 0, or an odd one."""
     nearest = min(max(0, qmin), qmax)
     if which == "zero" or (which == "any" and draw(_HIGH)):
@@ -84,7 +88,14 @@ def _zero_point(draw, which, qmin, qmax):
 
 
 @st.composite
-def qparams(draw, dtype="float32", *, scales="ordinary", zero_points="any", ranges=RANGES):
+def qparams(
+    draw: st.DrawFn,
+    dtype: str = "float32",
+    *,
+    scales: str = "ordinary",
+    zero_points: str = "any",
+    ranges: Sequence[tuple[int, int]] = RANGES,
+) -> QParams:
     """Grids: `fq.QParams` of numbers.
 
     Parameters
@@ -115,7 +126,16 @@ def qparams(draw, dtype="float32", *, scales="ordinary", zero_points="any", rang
 
 
 @st.composite
-def broadcast_qparams(draw, shape, dtype="float32", *, axis=None, scales="ordinary", zero_points="any", ranges=RANGES):
+def broadcast_qparams(
+    draw: st.DrawFn,
+    shape: tuple[int, ...],
+    dtype: str = "float32",
+    *,
+    axis: int | None = None,
+    scales: str = "ordinary",
+    zero_points: str = "any",
+    ranges: Sequence[tuple[int, int]] = RANGES,
+) -> QParams:
     """Grids whose scale and zero_point are arrays that broadcast against arrays of a shape.
 
     Parameters
@@ -140,6 +160,7 @@ def broadcast_qparams(draw, shape, dtype="float32", *, axis=None, scales="ordina
     """
     first = draw(qparams(dtype, scales=scales, zero_points=zero_points, ranges=ranges))
     compute = type(first.scale)
+    lengths: tuple[int, ...]
     if axis is None:
         lengths = tuple(draw(st.sampled_from([n, 1])) for n in shape)
     else:
@@ -154,14 +175,14 @@ def broadcast_qparams(draw, shape, dtype="float32", *, axis=None, scales="ordina
 class _Grid(NamedTuple):
     """A grid as its values are made from it: the first and last level less zero_point, and the types."""
 
-    scale: np.floating
+    scale: Any
     low: int
     high: int
-    compute: type
-    dtype: np.dtype
+    compute: Any
+    dtype: np.dtype[Any]
 
 
-def _placed(grid, level, part, steps):
+def _placed(grid: _Grid, level: int, part: float, steps: int) -> Any:
     """level + part, in steps of the grid, and so many units in the last place beside."""
     x = grid.dtype.type(grid.compute(level + part) * grid.scale)
     for _ in range(abs(steps)):
@@ -180,36 +201,36 @@ _MULTIPLES = st.sampled_from([1.0, -1.0, 3.0, -3.0, 100.0, -100.0])
 _EXPONENTS = st.sampled_from([31, 32, 33, 40, 53, 62, 63, 64, 65, 80, 100, 1023])
 
 
-def _level(draw, grid):
+def _level(draw: st.DrawFn, grid: _Grid) -> int:
     return draw(st.integers(grid.low, grid.high))
 
 
-def _outwards(draw, grid, part, steps=0):
+def _outwards(draw: st.DrawFn, grid: _Grid, part: float, steps: int = 0) -> Any:
     """Beyond the last level, or before the first, by so much."""
     return _placed(grid, grid.high, part, steps) if draw(_HIGH) else _placed(grid, grid.low, -part, -steps)
 
 
-def _tie(draw, grid):
+def _tie(draw: st.DrawFn, grid: _Grid) -> Any:
     return _placed(grid, draw(st.integers(grid.low, max(grid.low, grid.high - 1))), 0.5, 0)
 
 
-def _end(draw, grid):
+def _end(draw: st.DrawFn, grid: _Grid) -> Any:
     return _placed(grid, grid.high if draw(_HIGH) else grid.low, 0, draw(_AT_OR_BESIDE))
 
 
-def _tiny(draw, grid):
+def _tiny(draw: st.DrawFn, grid: _Grid) -> Any:
     smallest = np.finfo(grid.dtype if grid.dtype == np.float16 else grid.compute).smallest_subnormal
     return grid.dtype.type(draw(_MULTIPLES) * float(smallest))
 
 
-def _huge(draw, grid):
+def _huge(draw: st.DrawFn, grid: _Grid) -> Any:
     """Finite values whose levels no integer type holds."""
     largest = float(np.finfo(grid.compute).max) if grid.dtype.itemsize > 2 else 3e4
     x = min(2.0 ** draw(_EXPONENTS) * float(grid.scale), largest)
     return grid.dtype.type(x if draw(_HIGH) else -x)
 
 
-_VALUES = {
+_VALUES: dict[str, Callable[[st.DrawFn, _Grid], Any]] = {
     "level": lambda draw, grid: _placed(grid, _level(draw, grid), 0, 0),
     "ordinary": lambda draw, grid: _placed(grid, _level(draw, grid), draw(_FRACTIONS), 0),
     "tie": _tie,
@@ -232,12 +253,14 @@ KINDS = tuple(_VALUES)
 
 
 @st.composite
-def _values(draw, grid, kinds):
+def _values(draw: st.DrawFn, grid: _Grid, kinds: st.SearchStrategy[str]) -> Any:
     return _VALUES[draw(kinds)](draw, grid)
 
 
 @st.composite
-def arrays_for(draw, grid, dtype="float32", *, kinds=KINDS, max_size=8):
+def arrays_for(
+    draw: st.DrawFn, grid: QParams, dtype: str = "float32", *, kinds: Sequence[str] = KINDS, max_size: int = 8
+) -> np.ndarray[Any, Any]:
     """Short arrays of the values where bugs live on a grid: its ties, its ends, zeros, subnormals, infinities, NaN.
 
     Parameters
@@ -265,9 +288,9 @@ def arrays_for(draw, grid, dtype="float32", *, kinds=KINDS, max_size=8):
     >>> find(arrays_for(grid, kinds=["tie"]), lambda x: x.max() > 1)
     array([1.25], dtype=float32)
     """
-    dtype = type_named(dtype)
-    compute = _type_computed_in(dtype)
-    made = _Grid(compute(grid.scale), grid.qmin - grid.zero_point, grid.qmax - grid.zero_point, compute, dtype)
+    of = type_named(dtype)
+    compute = _type_computed_in(of)
+    low, high = (int(end - grid.zero_point) for end in (grid.qmin, grid.qmax))
     with np.errstate(all="ignore"):
-        one = _values(made, st.sampled_from(kinds))
-        return np.array(draw(st.lists(one, min_size=1, max_size=max_size)), dtype)
+        one = _values(_Grid(compute(grid.scale), low, high, compute, of), st.sampled_from(kinds))
+        return np.array(draw(st.lists(one, min_size=1, max_size=max_size)), of)

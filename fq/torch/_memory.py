@@ -8,12 +8,48 @@ import numpy as np
 import torch
 
 from fq import _core
-from fq.torch import _references
 
 try:
     from ml_dtypes import bfloat16
 except ImportError:
     bfloat16 = None
+
+_NUMPY_TYPES = {
+    torch.float16: "<f2",
+    torch.bfloat16: "<u2",
+    torch.float32: "<f4",
+    torch.float64: "<f8",
+    torch.int64: "<i8",
+    torch.uint8: "|u1",
+    torch.bool: "|b1",
+}
+
+
+class _Memory:
+    """What NumPy asks for the memory of a tensor, which lives as long as the arrays that NumPy makes of it.
+
+    `Tensor.numpy` would lock the tensor's storage for good: PyTorch could not resize it any more.
+    """
+
+    __slots__ = "__array_interface__", "tensor"
+
+    def __init__(self, tensor, shape):
+        address = tensor.data_ptr()
+        if address == 0 and tensor.numel() > 0:
+            raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has no memory: its storage was resized to 0")
+        described = {"data": (address, False), "shape": shape, "typestr": _NUMPY_TYPES[tensor.dtype], "version": 3}
+        self.tensor, self.__array_interface__ = tensor, described
+
+
+def is_plain(tensor):
+    """Whether this is an ordinary tensor with memory on the CPU."""
+    return (
+        type(tensor) in (torch.Tensor, torch.nn.Parameter)
+        and tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not torch._C._functorch.is_legacy_batchedtensor(tensor)
+    )
 
 
 def memory_order(x):
@@ -23,32 +59,35 @@ def memory_order(x):
 
 def dense(x, order):
     """x itself where it lies in memory in this order without gaps, else a copy that does."""
+    if x.is_neg() or x._is_zerotensor():  # neither's memory holds its values
+        x = x.clone()
     permuted = x.permute(order)
     return x if permuted.is_contiguous() else permuted.contiguous().permute(inverse(order))
 
 
 def new_output(x, order):
     """An output like x, which is dense, on large pages: new memory costs more than the computation."""
-    dx = torch.empty_like(x)
-    _core._use_large_pages(in_memory_order(dx, order).reshape(-1).view(np.uint8))
-    return dx
+    y = torch.empty_like(x)
+    _core._use_large_pages(in_memory_order(y, order).reshape(-1).view(np.uint8))
+    return y
 
 
-def over_or_beside(dy, order, found):
-    """A gradient in this order of memory without gaps, and where its product goes: over it where that is ours to do.
-
-    found : tuple
-        What `_references.references` said of dy in the backward.
-    """
+def new_product(dy, order):
+    """A gradient in this order of memory without gaps, and new memory for its product: the copy's, if it is one."""
     own = dense(dy, order)
-    is_ours = own is not dy or found == _references.of_a_gradient_alone()
-    return own, own if is_ours else new_output(own, order)
+    return own, own if own is not dy else new_output(own, order)
 
 
-def may_be_overwritten(x, order):
-    """Whether x is a result without gaps, which neither the graph nor a view nor an array holds as well."""
-    is_result = x.grad_fn is not None and x.permute(order).is_contiguous()
-    return is_result and _references.in_graph(x) == _references.of_a_result_alone()
+def belongs_to_pytorch(x):
+    """Whether PyTorch owns the memory of x alone: not an array, a buffer or a mapped file."""
+    return x.untyped_storage().resizable()
+
+
+def may_be_written_over(x, order):
+    """Whether y can be written over x as it lies, with nothing for autograd to refuse or to replay."""
+    if x._is_view() or x.is_inference() or x.is_neg() or x._is_zerotensor() or not x.permute(order).is_contiguous():
+        return False
+    return not (x.is_leaf and x.requires_grad and torch.is_grad_enabled())
 
 
 def rows(order, tensors, *parameters):
@@ -57,23 +96,29 @@ def rows(order, tensors, *parameters):
     arrays = [in_memory_order(tensor, order).reshape(lengths) for tensor in tensors]
     for parameter, shape in zip(parameters, shapes, strict=True):
         if parameter.numel() == 1:
-            array = parameter.detach().numpy().reshape(())
+            array = flat(parameter).reshape(())
         else:
-            array = in_memory_order(beside(parameter, tensors[0]), order).reshape(shape)
-        if array.dtype.kind in "iu":
-            array = array.astype(np.int64, copy=False)  # as fq computes with them: nothing is left for NumPy to cast
+            array = flat(beside(parameter, tensors[0]).permute(order)).reshape(shape)
         arrays.append(array)
     return arrays
 
 
-def in_memory_order(tensor, order):
-    """The tensor's own memory as an array whose axes are in this order."""
+def flat(tensor):
+    """The elements as an array without gaps: integers as int64, as fq computes with them."""
     tensor = tensor.detach()
+    if not tensor.is_floating_point():
+        tensor = tensor.long()
+    return in_memory_order(dense(tensor, list(range(tensor.dim()))).reshape(-1), [0])
+
+
+def in_memory_order(tensor, order):
+    """The memory of a tensor that is dense in this order, as an array."""
+    array = np.asarray(_Memory(tensor, tuple(tensor.shape[axis] for axis in order)))
     if tensor.dtype != torch.bfloat16:
-        return tensor.numpy().transpose(order)
+        return array
     if bfloat16 is None:
         raise ImportError("a bfloat16 tensor needs ml_dtypes: pip install ml_dtypes, or fq[torch]")
-    return tensor.view(torch.int16).numpy().view(bfloat16).transpose(order)
+    return array.view(bfloat16)
 
 
 def bits_shape(lengths):
@@ -82,11 +127,25 @@ def bits_shape(lengths):
     return (*leading, (row + 7) // 8)
 
 
+def bytes_of(bits):
+    """Packed bits as an array of rows of bytes."""
+    return in_memory_order(bits.contiguous(), range(bits.dim()))
+
+
+def mask_of(bits, order, row, shape):
+    """The mask of x of this shape, of which these are the packed bits, as a tensor."""
+    if row == 0:
+        return torch.ones(tuple(shape), dtype=torch.bool)
+    with torch._C._DisableFuncTorch():
+        mask = np.unpackbits(bytes_of(bits).reshape(-1, (row + 7) // 8), axis=1, count=row, bitorder="little")
+        return torch.from_numpy(mask.view(bool)).reshape([shape[axis] for axis in order]).permute(inverse(order))
+
+
 def sums_like(sums, parameter, x, order):
-    """Sums over rows as a tensor like the parameter that they are for."""
+    """Sums over rows as a tensor like the parameter that they are for, in memory of its own."""
     shape = [beside(parameter, x).shape[axis] for axis in order]
     tensor = torch.from_numpy(np.asarray(sums)).reshape(shape).permute(inverse(order))
-    return tensor.reshape(parameter.shape).contiguous()
+    return tensor.reshape(parameter.shape).clone(memory_format=torch.contiguous_format)
 
 
 def layout(x, scale, zero_point, order):

@@ -95,7 +95,8 @@ static void add(result *to, const result *from)
 
 static void check(result *all, const chosen *targets, const settings *s, uint64_t step)
 {
-    const fq_params p = {.scale = (double)s->scale, .inv = (double)(1 / s->scale), .lo = s->lo, .hi = s->hi};
+    float inv = 1 / s->scale, scale = s->scale, lo = (float)s->lo, hi = (float)s->hi;
+    const fq_params p = {.sets = {&scale, &inv, &lo, &hi}, .rows = 1};
     const uint64_t inputs = ((UINT64_C(1) << 32) + step - 1) / step;
     const int64_t blocks = (int64_t)((inputs + INPUTS - 1) / INPUTS);
 #ifdef _OPENMP

@@ -1,11 +1,8 @@
 /* Compares every kernel of every target with the portable one: all lengths, misaligned, streamed, in place.
  *
  * kernel_test [step] [most]: every step-th length, up to most */
-#include "params.h"
 #include "testing.h"
 
-/* A learnable backward is one op more: its inputs are dy and x, its sums stand in for a mask. */
-enum { LEARNABLE = FQ_OPS, OPS };
 enum { GUARD = 64, GUARD_BYTE = 0xcb, POOL = 64 * 1024 };
 
 typedef struct {
@@ -18,6 +15,7 @@ static const settings all_settings[] = {
     {0.05, 0, -128, 127},
     {1.0 / 3, 10, 0, 255},
     {1, 0, -8, 7},
+    {1, 1, 0, 1},
     {0.1, 5, 5, 5},
     {1000, -3, -128, 127},
     {0.7, 0, -(1 << 24), 1 << 24},
@@ -34,18 +32,18 @@ static const settings all_settings[] = {
 static const char *const type_names[FQ_TYPES] = {FQ_TYPE_ROWS(TYPE_NAME)};
 static const char *const way_names[FQ_WAYS] = {"divide", "divide_fast", "multiply", "divide_each", "multiply_each"};
 
-static const op_row learnable = {"learnable", "v", "vv", 1};
-
-static const op_row *row_of(int op) { return op == LEARNABLE ? &learnable : &op_rows[op]; }
+/* Its sums stand in for a mask. */
+static int is_reduction(fq_op op) { return (int)op >= (int)FQ_MAPS; }
 
 /* One kernel call; the inputs are in the order of ops.h. */
 typedef struct {
     fq_type type;
-    int op; /* fq_op, or LEARNABLE */
+    fq_op op;
     fq_way way;
     size_t n;
     const uint8_t *input[2];
-    fq_params params;
+    fq_ready sets;
+    fq_storage storage; /* of the integers, where there are any */
     const settings *settings;
 } call;
 
@@ -60,18 +58,28 @@ typedef struct {
     size_t size;
 } output;
 
+/* scale, inv, lo, hi and zero_point of each element: doubles, or floats in the first half of each array. */
+typedef struct {
+    _Alignas(CACHE_LINE) double array[5][FQ_CHUNK];
+} made_each;
+
+static fq_ready ready_of(made_each *made)
+{
+    return (fq_ready){made->array[0], made->array[1], made->array[2], made->array[3]};
+}
+
 /* Targets in the order of fq_target_available, each with parameters of its own making. */
 typedef struct {
     size_t step, most; /* of the lengths */
     size_t targets;
     uint64_t comparisons[FQ_MOST_TARGETS];
-    fq_each each[FQ_MOST_TARGETS];
+    made_each each[FQ_MOST_TARGETS];
 } state;
 
 static _Alignas(CACHE_LINE) uint8_t pool[POOL * sizeof(double)];
 static _Alignas(CACHE_LINE) uint8_t tame[sizeof pool]; /* the same without what makes a sum NaN or infinite */
 static _Alignas(CACHE_LINE) uint8_t tiny[sizeof pool]; /* whose quotients are next to nothing */
-static uint8_t mask_bytes[POOL], mask_bits[POOL / 8];
+static uint8_t mask_bytes[POOL], mask_bits[POOL / 8 + 8];
 static uint64_t seed = 1;
 
 static size_t random_below(size_t n) { return (size_t)(random_bits(&seed) % n); }
@@ -207,18 +215,43 @@ static void fill_inputs(fq_type type, const settings *s)
 
 static int is_each(fq_way way) { return way == FQ_DIVIDE_EACH || way == FQ_MULTIPLY_EACH; }
 
+/* A third of the calls have three rows. */
+static size_t rows_of(const call *c) { return c->n % 3 == 0 ? 3 : 1; }
+
+/* Bytes of an array, whose rows follow each other without gaps. */
+static size_t size_of(const call *c, char kind)
+{
+    const size_t rows = rows_of(c), n = c->n / rows;
+    switch (kind) {
+    case FQ_ELEMENTS: return c->n * fq_size_of(c->type);
+    case FQ_BYTE_MASK: return c->n;
+    case FQ_INTEGERS: return rows * items_of(c->storage, n) * c->storage.size;
+    case FQ_BIT_MASK: return rows * ((n + 7) / 8);
+    default: return 0;
+    }
+}
+
+/* Rows of one set each, or of the same. */
+static fq_params params_of(const call *c, fq_ready sets, int stream)
+{
+    const op_row *op = &op_rows[c->op];
+    const size_t rows = rows_of(c), outputs = strlen(op->outputs);
+    fq_params p = {.sets = sets, .rows = rows, .next_set = !is_each(c->way) && c->n / rows % 2, .stream = stream};
+    p.storage = c->storage;
+    for (size_t a = 0; a < outputs + strlen(op->inputs); a++) {
+        const char kind = a < outputs ? op->outputs[a] : op->inputs[a - outputs];
+        p.row[a] = (ptrdiff_t)(size_of(c, kind) / rows);
+    }
+    return p;
+}
+
 /* Bytes of the second output, or of the sums. */
 static size_t second_size(const call *c)
 {
-    if (c->op == LEARNABLE) {
-        return 2 * sizeof(double) * (is_each(c->way) ? c->n : 1);
+    if (is_reduction(c->op)) {
+        return FQ_KERNEL_SUMS * sizeof(double) * (is_each(c->way) ? c->n : rows_of(c));
     }
-    switch (row_of(c->op)->outputs[1]) {
-    case FQ_ELEMENTS: return c->n * fq_size_of(c->type);
-    case FQ_BYTE_MASK: return c->n;
-    case FQ_BIT_MASK: return (c->n + 7) / 8;
-    default: return 0;
-    }
+    return op_rows[c->op].outputs[1] ? size_of(c, op_rows[c->op].outputs[1]) : 0;
 }
 
 static void prepare(output *o, size_t offset, size_t size)
@@ -235,48 +268,58 @@ static int guards_are_whole(const output *o)
     return memcmp(o->start - GUARD, guard, GUARD) == 0 && memcmp(o->start + o->size, guard, GUARD) == 0;
 }
 
-/* The sums begin with something in them. NaNs among them become one and the same. A third of the calls with parameters of
- * their own for the elements have three rows. */
-static void run_learnable(const fq_target *target, const call *c, const void *dy, fq_params *p, output *dx,
+/* The sums begin with something in them. NaNs among them become one and the same. */
+static void run_reduction(const fq_target *target, const call *c, const void *dy, const fq_params *p, output *dx,
                           output *sums)
 {
-    const ptrdiff_t size = (ptrdiff_t)fq_size_of(c->type);
-    static _Alignas(CACHE_LINE) double sum[2][FQ_CHUNK];
-    char *data[] = {(char *)dx->start, (char *)sum[0], (char *)sum[1], (char *)(uintptr_t)dy,
-                    (char *)(uintptr_t)c->input[1]};
-    for (size_t i = 0; i < FQ_CHUNK; i++) {
-        sum[0][i] = c->n % 2 ? (double)(i + 1) / 3 : 0, sum[1][i] = (double)i;
+    static _Alignas(CACHE_LINE) double sum[FQ_KERNEL_SUMS][FQ_CHUNK];
+    char *data[FQ_MAX_ARRAYS + FQ_KERNEL_SUMS] = {(char *)dx->start, (char *)(uintptr_t)dy,
+                                                  (char *)(uintptr_t)c->input[1]};
+    for (size_t k = 0; k < FQ_KERNEL_SUMS; k++) {
+        data[FQ_MAX_ARRAYS + k] = (char *)sum[k];
+        for (size_t i = 0; i < FQ_CHUNK; i++) {
+            sum[k][i] = c->n % 2 ? (double)(i + k) / 3 : 0;
+        }
     }
-    p->rows = c->n % 3 == 0 && (c->way == FQ_DIVIDE_EACH || c->way == FQ_MULTIPLY_EACH) ? 3 : 1;
-    p->dx_row = p->dy_row = p->x_row = (ptrdiff_t)(c->n / p->rows) * size;
-    target->learnable[c->type][c->way](data, c->n / p->rows, p);
-    for (size_t i = 0, half = sums->size / 2; i < half / sizeof(double); i++) {
-        for (size_t k = 0; k < 2; k++) {
+    target->kernel[c->type][c->op][c->way](data, c->n / p->rows, p);
+    for (size_t k = 0, of_each = sums->size / FQ_KERNEL_SUMS; k < FQ_KERNEL_SUMS; k++) {
+        for (size_t i = 0; i < of_each / sizeof(double); i++) {
             const double v = isnan(sum[k][i]) ? (double)NAN : sum[k][i];
-            memcpy(sums->start + k * half + i * sizeof v, &v, sizeof v);
+            memcpy(sums->start + k * of_each + i * sizeof v, &v, sizeof v);
         }
     }
 }
 
+/* Of the first output. */
+static size_t item_size(const call *c)
+{
+    return op_rows[c->op].outputs[0] == FQ_INTEGERS ? c->storage.size : fq_size_of(c->type);
+}
+
+/* Whether the first output may take the place of the first input. */
+static int can_be_in_place(const call *c)
+{
+    return !has_integers(c->op) || (c->storage.per_byte == 1 && c->storage.size == fq_size_of(c->type));
+}
+
 static void run(const fq_target *target, const call *c, layout l, output *y, output *mask)
 {
-    const size_t size = fq_size_of(c->type);
+    const size_t size = item_size(c);
     const void *data[3], *first = c->input[0];
-    fq_params p = c->params;
+    const fq_params p = params_of(c, c->sets, l.stream);
     size_t arrays = 0;
-    p.stream = l.stream;
-    prepare(y, l.offset * size, c->n * size);
+    prepare(y, l.offset * size, size_of(c, op_rows[c->op].outputs[0]));
     prepare(mask, l.offset, second_size(c));
-    if (l.in_place) {
+    if (l.in_place && can_be_in_place(c)) {
         memcpy(y->start, first, y->size);
         first = y->start;
     }
-    if (c->op == LEARNABLE) {
-        run_learnable(target, c, first, &p, y, mask);
+    if (is_reduction(c->op)) {
+        run_reduction(target, c, first, &p, y, mask);
         return;
     }
     data[arrays++] = y->start;
-    if (row_of(c->op)->outputs[1] != '\0') {
+    if (op_rows[c->op].outputs[1] != '\0') {
         data[arrays++] = mask->start;
     }
     data[arrays++] = first;
@@ -285,7 +328,7 @@ static void run(const fq_target *target, const call *c, layout l, output *y, out
     }
     char *mutable_data[3];
     memcpy(mutable_data, data, sizeof data);
-    target->kernel[c->type][c->op][c->way](mutable_data, c->n, &p);
+    target->kernel[c->type][c->op][c->way](mutable_data, c->n / p.rows, &p);
 }
 
 /* NaNs are equal to each other, whatever their bits. */
@@ -308,7 +351,7 @@ static void print_call(const fq_target *target, const call *c, layout l)
     const settings *s = c->settings;
     printf("%s: %s %s %s: n %zu, offset %zu, stream %d, in place %d, scale %a, zero_point %" PRId64 ", qmin %" PRId64
            ", qmax %" PRId64 "\n",
-           target->name, type_names[c->type], row_of(c->op)->name, way_names[c->way], c->n, l.offset, l.stream,
+           target->name, type_names[c->type], op_rows[c->op].name, way_names[c->way], c->n, l.offset, l.stream,
            l.in_place, s->scale, s->zero_point, s->qmin, s->qmax);
 }
 
@@ -327,8 +370,11 @@ static void check_mask(const fq_target *target, const call *c, layout l, const o
     for (size_t i = 0; i < mask->size; i++) {
         if (mask->start[i] != expected->start[i]) {
             print_call(target, c, l);
-            printf("  byte %zu of the %s: %#x, not %#x\n", i, c->op == LEARNABLE ? "sums" : "mask", mask->start[i],
-                   expected->start[i]);
+            printf("  byte %zu of the %s: %#x, not %#x\n", i,
+                   is_reduction(c->op)   ? "sums"
+                   : has_integers(c->op) ? "integers"
+                                         : "mask",
+                   mask->start[i], expected->start[i]);
             if (c->op == FQ_FORWARD) {
                 printf("  of %a\n", value(c->type, element(c->type, c->input[0], i)));
             }
@@ -342,9 +388,14 @@ static void check(const fq_target *target, const call *c, layout l, const output
 {
     static output y, mask;
     run(target, c, l, &y, &mask);
-    const size_t i = first_difference(c->type, &y, expected_y, c->n);
-    if (i < c->n) {
-        fail_at(target, c, l, &y, expected_y, i);
+    if (op_rows[c->op].outputs[0] == FQ_INTEGERS) {
+        check_mask(target, c, l, &y, expected_y);
+    }
+    else {
+        const size_t i = first_difference(c->type, &y, expected_y, c->n);
+        if (i < c->n) {
+            fail_at(target, c, l, &y, expected_y, i);
+        }
     }
     check_mask(target, c, l, &mask, expected_mask);
     if (!guards_are_whole(&y) || !guards_are_whole(&mask)) {
@@ -356,23 +407,15 @@ static void check(const fq_target *target, const call *c, layout l, const output
 
 /* ---- All layouts, lengths, ways and ops ---- */
 
-static void use_each(fq_params *p, fq_each *each, fq_type type)
-{
-    p->scales = type == FQ_F64 ? (void *)each->f64.scale : each->f32.scale;
-    p->invs = type == FQ_F64 ? (void *)each->f64.inv : each->f32.inv;
-    p->los = type == FQ_F64 ? (void *)each->f64.lo : each->f32.lo;
-    p->his = type == FQ_F64 ? (void *)each->f64.hi : each->f32.hi;
-}
-
 /* The last target is the portable one, which is checked against itself too. */
 static void check_layouts(state *st, call *c)
 {
     static output y, mask;
-    const size_t offsets[] = {0, 1, 3, CACHE_LINE / fq_size_of(c->type) - 1}, count = c->n > 4096 ? 2 : 4;
-    use_each(&c->params, &st->each[st->targets - 1], c->type);
+    const size_t offsets[] = {0, 1, 3, CACHE_LINE / item_size(c) - 1}, count = c->n > 4096 ? 2 : 4;
+    c->sets = ready_of(&st->each[st->targets - 1]);
     run(portable_target(), c, (layout){0, 0, 0}, &y, &mask);
     for (size_t t = 0; t < st->targets; t++) {
-        use_each(&c->params, &st->each[t], c->type);
+        c->sets = ready_of(&st->each[t]);
         for (size_t k = 0; k < 4 * count; k++) {
             const layout l = {offsets[k / 4], (int)(k & 1), (int)(k >> 1 & 1)};
             check(fq_target_available(t), c, l, &y, &mask);
@@ -397,15 +440,17 @@ static size_t next_length(size_t n, size_t step)
 
 static void check_lengths(state *st, call *c)
 {
-    const size_t size = fq_size_of(c->type), longest = is_each(c->way) ? FQ_CHUNK : POOL;
+    const int reads_integers = op_rows[c->op].inputs[0] == FQ_INTEGERS;
+    const size_t size = reads_integers ? c->storage.size : fq_size_of(c->type),
+                 longest = is_each(c->way) ? FQ_CHUNK : POOL;
     for (size_t n = 0; n <= longest && n <= st->most; n = next_length(n, st->step)) {
         const size_t x = random_below(POOL - n + 1);
         const uint8_t *values =
-            c->op == LEARNABLE ? (const uint8_t *const[]){tame, tame, pool, tiny}[random_below(4)] : pool;
+            is_reduction(c->op) ? (const uint8_t *const[]){tame, tame, pool, tiny}[random_below(4)] : pool;
         c->n = n;
         c->input[0] = values + random_below(POOL - n + 1) * size;
-        c->input[1] = row_of(c->op)->inputs[1] == FQ_BYTE_MASK  ? mask_bytes + x
-                      : row_of(c->op)->inputs[1] == FQ_BIT_MASK ? mask_bits + x / 8
+        c->input[1] = op_rows[c->op].inputs[1] == FQ_BYTE_MASK  ? mask_bytes + x
+                      : op_rows[c->op].inputs[1] == FQ_BIT_MASK ? mask_bits + x / 8
                                                                 : values + x * size;
         check_layouts(st, c);
     }
@@ -433,12 +478,12 @@ static void give(given_each *g, size_t i, settings s)
     g->qmax[i] = s.qmax;
 }
 
-/* Half of them are *s, the others have smaller scales and narrower ranges. */
+/* The first and half of the others are *s, the rest have smaller scales and narrower ranges. */
 static void vary(given_each *g, const settings *s)
 {
     for (size_t i = 0; i < FQ_CHUNK; i++) {
         settings varied = *s;
-        if (random_below(2)) {
+        if (i > 0 && random_below(2)) {
             varied.scale *= 1 - (double)random_below(64) / 128;
             varied.qmin = s->zero_point - (int64_t)random_below((size_t)(s->zero_point - s->qmin) + 1);
             varied.qmax = s->zero_point + (int64_t)random_below((size_t)(s->qmax - s->zero_point) + 1);
@@ -447,64 +492,74 @@ static void vary(given_each *g, const settings *s)
     }
 }
 
-static void check_made(const fq_target *target, const void *got, const void *expected, size_t size, const char *what)
+static void check_each(const fq_target *target, const made_each *got, const made_each *expected, int in_f64)
 {
-    if (memcmp(got, expected, size) != 0) {
-        printf("%s: make_each makes another %s\n", target->name, what);
-        exit(1);
+    static const char *const names[] = {"scale", "inv", "lo", "hi"}; /* zero_point is not of its making */
+    const size_t size = FQ_CHUNK * (in_f64 ? sizeof(double) : sizeof(float));
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        if (memcmp(got->array[k], expected->array[k], size) != 0) {
+            printf("%s: make_each makes another %s\n", target->name, names[k]);
+            exit(1);
+        }
     }
 }
 
-static void check_each(const fq_target *target, const fq_each *got, const fq_each *expected, int in_f64, int reciprocal)
+/* As params.c does. */
+static void make_zero_points(made_each *made, const given_each *g, int in_f64)
 {
-    const size_t of_f64 = sizeof got->f64.lo, of_f32 = sizeof got->f32.lo;
-    if (in_f64) {
-        check_made(target, got->f64.scale, expected->f64.scale, of_f64, "scale");
-        check_made(target, got->f64.lo, expected->f64.lo, of_f64, "lo");
-        check_made(target, got->f64.hi, expected->f64.hi, of_f64, "hi");
-        check_made(target, got->f64.inv, expected->f64.inv, reciprocal ? of_f64 : 0, "inv");
-        return;
+    for (size_t i = 0; i < FQ_CHUNK; i++) {
+        if (in_f64) {
+            made->array[4][i] = (double)g->zero_point[i];
+        }
+        else {
+            const int32_t zero_point = (int32_t)g->zero_point[i];
+            memcpy((char *)made->array[3] + ((char *)made->array[3] - (char *)made->array[2]) + i * sizeof zero_point,
+                   &zero_point, sizeof zero_point);
+        }
     }
-    check_made(target, got->f32.scale, expected->f32.scale, of_f32, "scale");
-    check_made(target, got->f32.lo, expected->f32.lo, of_f32, "lo");
-    check_made(target, got->f32.hi, expected->f32.hi, of_f32, "hi");
-    check_made(target, got->f32.inv, expected->f32.inv, reciprocal ? of_f32 : 0, "inv");
 }
 
-/* Makes the parameters with every target; 0 if they are refused, which all targets must agree on. */
+/* Makes the parameters with every target, and gives what make_each found, on which all targets must agree. */
 static int make_each(state *st, const settings *s, int in_f64, int reciprocal)
 {
     static given_each g;
     vary(&g, s);
     const fq_contiguous given = contiguous(&g, in_f64);
-    fq_each *expected = &st->each[st->targets - 1];
-    const int refused = portable_target()->make_each[in_f64](expected, &given, FQ_CHUNK, reciprocal);
+    made_each *expected = &st->each[st->targets - 1];
+    const fq_ready to = ready_of(expected);
+    const int found = portable_target()->make_each[in_f64](&to, &given, FQ_CHUNK, reciprocal);
+    make_zero_points(expected, &g, in_f64);
     for (size_t t = 0; t + 1 < st->targets; t++) {
         const fq_target *target = fq_target_available(t);
+        const fq_ready ready = ready_of(&st->each[t]);
         memset(&st->each[t], GUARD_BYTE, sizeof st->each[t]);
-        if (!target->make_each[in_f64](&st->each[t], &given, FQ_CHUNK, reciprocal) != !refused) {
-            printf("%s: make_each %s scales near %a\n", target->name, refused ? "accepts" : "refuses", s->scale);
+        const int other = target->make_each[in_f64](&ready, &given, FQ_CHUNK, reciprocal);
+        if (other != found) {
+            printf("%s: make_each finds %d, not %d, of scales near %a\n", target->name, other, found, s->scale);
             exit(1);
         }
-        if (!refused) {
-            check_each(target, &st->each[t], expected, in_f64, reciprocal);
+        if (!(found & FQ_REFUSED)) {
+            check_each(target, &st->each[t], expected, in_f64);
         }
+        make_zero_points(&st->each[t], &g, in_f64);
     }
-    return !refused;
+    return found;
 }
 
 /* One bad set among n, anywhere; the one past the end is bad too and must not count. */
 static void check_refusal(const fq_target *target, int in_f64, settings bad, int reciprocal, int expected)
 {
     static given_each g;
-    static fq_each each;
+    static made_each each;
+    const fq_ready to = ready_of(&each);
     for (size_t n = 1; n < 70; n++) {
         const size_t at = random_below(n);
         vary(&g, &(settings){0.05, 1, -128, 127});
         give(&g, at, bad);
         give(&g, n, (settings){-1, 1, 2, 0});
         const fq_contiguous given = contiguous(&g, in_f64);
-        if (!target->make_each[in_f64](&each, &given, n, reciprocal) != !expected) {
+        const int found = target->make_each[in_f64](&to, &given, n, reciprocal);
+        if (!(found & FQ_REFUSED) != !expected) {
             printf("%s: make_each in float%d %s set %zu of %zu: scale %a, zero_point %" PRId64 ", qmin %" PRId64
                    ", qmax %" PRId64 "\n",
                    target->name, in_f64 ? 64 : 32, expected ? "accepts" : "refuses", at, n, bad.scale, bad.zero_point,
@@ -549,36 +604,30 @@ static void check_refusals(const fq_target *target, int in_f64)
 
 /* ---- The whole ---- */
 
-/* Whether the library may take this way of one scale. */
-static int is_for(int op, fq_way way, double scale, int in_f64)
+static int holds(fq_storage storage, const settings *s)
 {
-    return way != FQ_DIVIDE_FAST ||
-           (fq_can_divide_fast(scale, in_f64) && (op != LEARNABLE || scale <= FQ_LEARN_FAST_TO));
+    const int64_t least = storage.is_signed ? -(INT64_C(1) << (storage.bits - 1)) : 0;
+    return s->qmin >= least && s->qmax < least + (INT64_C(1) << storage.bits);
 }
 
-/* The parameters for all elements as the library makes them; 0 if they are refused or this way is not for them. */
-static int make_all(fq_params *p, const settings *s, int op, fq_way way, int in_f64)
-{
-    const float single = (float)s->scale;
-    const fq_given given = {.scale = in_f64 ? (const char *)&s->scale : (const char *)&single,
-                            .zero_point = (const char *)&s->zero_point,
-                            .qmin = (const char *)&s->qmin,
-                            .qmax = (const char *)&s->qmax};
-    fq_values bad;
-    fq_way chosen;
-    const fq_status status = fq_params_of_all(p, &chosen, &given, (fq_arithmetic){in_f64, way == FQ_MULTIPLY}, &bad);
-    return status == FQ_OK && is_for(op, way, p->scale, in_f64);
-}
-
-static void check_op(state *st, fq_type type, const settings *s, int op, fq_way way)
+static void check_op(state *st, fq_type type, const settings *s, fq_op op, fq_way way)
 {
     call c = {.type = type, .op = op, .way = way, .settings = s};
     const int in_f64 = type == FQ_F64;
-    if (!row_of(op)->parameters && (way != FQ_DIVIDE || s != all_settings)) {
+    const int multiplies = way == FQ_MULTIPLY || way == FQ_MULTIPLY_EACH;
+    if ((!op_rows[op].parameters && (way != FQ_DIVIDE || s != all_settings)) ||
+        (op_rows[op].parameters == PARAMETERS_SCALES && multiplies)) {
         return;
     }
-    if (is_each(way) ? make_each(st, s, in_f64, way == FQ_MULTIPLY_EACH) : make_all(&c.params, s, op, way, in_f64)) {
-        check_lengths(st, &c);
+    const int found = make_each(st, s, in_f64, multiplies);
+    if (found & FQ_REFUSED || (way == FQ_DIVIDE_FAST && found & FQ_NOT_FAST)) {
+        return;
+    }
+    for (size_t i = 0; i < (has_integers(op) ? STORAGES : 1); i++) {
+        c.storage = storages[i];
+        if (op != FQ_QUANTIZE || holds(c.storage, s)) {
+            check_lengths(st, &c);
+        }
     }
 }
 
@@ -597,8 +646,8 @@ int main(int count, char **arguments)
     for (fq_type type = 0; type < FQ_TYPES; type++) {
         for (size_t k = 0; k < sizeof all_settings / sizeof *all_settings; k++) {
             fill_inputs(type, &all_settings[k]);
-            for (int i = 0; i < OPS * FQ_WAYS; i++) {
-                check_op(&st, type, &all_settings[k], i / FQ_WAYS, (fq_way)(i % FQ_WAYS));
+            for (int i = 0; i < FQ_OPS * FQ_WAYS; i++) {
+                check_op(&st, type, &all_settings[k], (fq_op)(i / FQ_WAYS), (fq_way)(i % FQ_WAYS));
             }
         }
     }

@@ -1,25 +1,34 @@
-/* Runs layer 2 from several threads at once, on several OpenMP threads each: all results equal those of one thread.
+/* Runs calls from several threads at once, on several OpenMP threads each: all results equal those of one thread.
  *
  * layers_test [n]: elements of an array. Meant for valgrind and ThreadSanitizer, which see what a result hides. */
 #include <pthread.h>
 
-#include "learnable.h"
-#include "loops.h"
+#include "observe.h"
+#include "plan.h"
 #include "testing.h"
 #include "threads.h"
 
-enum { CALLERS = 3, ROWS = 3, SUMS = ROWS };
+enum { CALLERS = 3, ROWS = 3, TIMES = 5 };
 
 typedef struct {
-    fq_call call;
-    int learnable, rows;
+    fq_op op;
+    fq_type type;
+    int reciprocal;
+    int rows; /* each with a scale of its own */
+    fq_storage storage; /* of integers */
 } task;
 
 typedef struct {
     uint8_t *out[2];
-    double of_scale[SUMS], of_zero_point[SUMS];
+    double sums[FQ_SUMS_A_SET][ROWS];
     size_t size[2];
 } results;
+
+/* What an observer sees of an array, of all or of each row. */
+typedef struct {
+    int64_t low[ROWS], high[ROWS], bins[ROWS];
+    uint64_t count[FQ_SPECIALS][ROWS], digest;
+} seen;
 
 typedef struct {
     const task *tasks;
@@ -45,90 +54,109 @@ static void *allocated(size_t size)
 
 static void new_results(results *r, const task *t)
 {
-    r->size[0] = n * fq_size_of(t->call.type);
+    r->size[0] = n * fq_size_of(t->type);
     r->size[1] = n * sizeof(double);
     for (int k = 0; k < 2; k++) {
         r->out[k] = allocated(r->size[k]);
     }
 }
 
-static fq_given given_of(fq_type type, int rows)
+/* The arrays of one operation: rows that follow each other without gaps. */
+static void set_array(fq_call *call, int a, char kind, uint8_t *data)
 {
-    const char *scale = type == FQ_F64 ? (const char *)wide_scales : (const char *)scales;
-    fq_given given = {.scale = scale,
-                      .zero_point = (const char *)&zero_point,
-                      .qmin = (const char *)&qmin,
-                      .qmax = (const char *)&qmax};
-    given.scale_key = rows > 1 ? (type == FQ_F64 ? 8 : 4) : 0;
-    return given;
+    const ptrdiff_t step = kind == FQ_ELEMENTS   ? (ptrdiff_t)fq_size_of(call->type)
+                           : kind == FQ_INTEGERS ? call->storage.size
+                                                 : 1;
+    const size_t length = call->axis[1].length;
+    const ptrdiff_t items = (ptrdiff_t)(kind == FQ_BIT_MASK   ? (length + 7) / 8
+                                        : kind == FQ_INTEGERS ? items_of(call->storage, length)
+                                                              : length);
+    call->data[a] = (char *)data, call->axis[1].array[a] = step;
+    call->axis[0].array[a] = step * items;
 }
 
-static void run_learnable(const task *t, results *r)
+/* The integers of four bits or more hold the levels; where there are no qmin and qmax, zero_point stands for both. */
+static void set_parameters(fq_call *call, int all)
 {
-    const ptrdiff_t size = (ptrdiff_t)fq_size_of(t->call.type), row = (ptrdiff_t)(n / ROWS) * size;
-    const fq_given given = given_of(t->call.type, ROWS);
-    /* clang-format off: a table */
-    fq_learnable_call c = {.type = t->call.type,
-                           .reciprocal = t->call.reciprocal,
-                           .dx = (char *)r->out[0],
-                           .dy = (char *)inputs[0],
-                           .x = (char *)inputs[1],
-                           .scale = given.scale,
-                           .zero_point = given.zero_point,
-                           .qmin = given.qmin,
-                           .qmax = given.qmax,
-                           .keys = ROWS,
-                           .of_scale = r->of_scale,
-                           .of_zero_point = r->of_zero_point};
-    /* clang-format on */
+    call->given[0] = call->type == FQ_F64 ? (const char *)wide_scales : (const char *)scales;
+    call->given[1] = (const char *)&zero_point;
+    call->given[2] = (const char *)(all ? &qmin : &zero_point);
+    call->given[3] = (const char *)(all ? &qmax : &zero_point);
+    call->axis[0].given[0] = call->axis[0].length == 1 ? 0 : call->type == FQ_F64 ? 8 : 4;
+}
+
+static void run_task(const task *t, results *r)
+{
+    const op_row *op = &op_rows[t->op];
+    fq_call call = {.op = t->op, .type = t->type, .reciprocal = t->reciprocal, .axes = 2, .storage = t->storage};
     fq_values bad;
-    fq_learnable_add_axis(
-        &c, (fq_axis){.length = ROWS, .dx = row, .dy = row, .x = row, .scale = given.scale_key, .key = 1});
-    fq_learnable_add_axis(&c, (fq_axis){.length = n / ROWS, .dx = size, .dy = size, .x = size});
-    if (fq_learnable(&c, &bad) != FQ_OK) {
+    int arrays = 0;
+    call.axis[0].length = (size_t)t->rows, call.axis[1].length = n / (size_t)t->rows;
+    for (int o = 0; op->outputs[o] != '\0'; o++) {
+        set_array(&call, arrays++, op->outputs[o], r->out[o]);
+    }
+    for (int i = 0; op->inputs[i] != '\0'; i++) {
+        const int is_mask = op->inputs[i] == FQ_BYTE_MASK || op->inputs[i] == FQ_BIT_MASK;
+        set_array(&call, arrays++, op->inputs[i], is_mask ? mask : inputs[i]);
+    }
+    if (op->parameters) {
+        set_parameters(&call, op->parameters == PARAMETERS_QPARAMS);
+    }
+    for (int k = 0; k < FQ_SUMS_A_SET; k++) {
+        call.sums[k] = r->sums[k];
+    }
+    fq_sets(&call);
+    if (fq_run(&call, &bad) != FQ_OK) {
         exit(3);
     }
 }
-
-static void set_array(fq_arrays *arrays, int k, char kind, char *data, ptrdiff_t length, ptrdiff_t size)
-{
-    const ptrdiff_t items = kind == FQ_BIT_MASK ? (length + 7) / 8 : length, step = kind == FQ_ELEMENTS ? size : 1;
-    arrays->data[k] = data, arrays->step[k] = step, arrays->row_step[k] = items * step;
-}
-
-static void run_rows(const task *t, results *r)
-{
-    const ptrdiff_t size = (ptrdiff_t)fq_size_of(t->call.type), length = (ptrdiff_t)n / t->rows;
-    const fq_given given = given_of(t->call.type, t->rows);
-    const op_row *op = &op_rows[t->call.op];
-    fq_arrays a = {{NULL}, {0}, {0}};
-    int k = 0;
-    for (int o = 0; op->outputs[o] != '\0'; o++, k++) {
-        set_array(&a, k, op->outputs[o], (char *)r->out[o], length, size);
-    }
-    for (int i = 0; op->inputs[i] != '\0'; i++, k++) {
-        const uint8_t *from = op->inputs[i] == FQ_ELEMENTS ? inputs[i] : mask;
-        set_array(&a, k, op->inputs[i], (char *)(uintptr_t)from, length, size);
-    }
-    fq_values bad;
-    const fq_shape shape = {1, (size_t)t->rows, 1, (size_t)length};
-    if (fq_rows(&t->call, &a, &shape, op->parameters ? &given : NULL, &bad) != FQ_OK) {
-        exit(3);
-    }
-}
-
-static void run_task(const task *t, results *r) { (t->learnable ? run_learnable : run_rows)(t, r); }
 
 static int differ(const results *a, const results *b)
 {
     return memcmp(a->out[0], b->out[0], a->size[0]) != 0 || memcmp(a->out[1], b->out[1], a->size[1]) != 0 ||
-           memcmp(a->of_scale, b->of_scale, sizeof a->of_scale) != 0 ||
-           memcmp(a->of_zero_point, b->of_zero_point, sizeof a->of_zero_point) != 0;
+           memcmp(a->sums, b->sums, sizeof a->sums) != 0;
+}
+
+static void observe(fq_type type, int per_row, seen *s)
+{
+    const ptrdiff_t size = (ptrdiff_t)fq_size_of(type);
+    const size_t length = n / ROWS, sets = per_row ? ROWS : 1;
+    fq_call call = {.type = type, .axes = 3, .data = {(char *)inputs[0]}}, again;
+    fq_ends ends = {s->low, s->high, {s->count[0], s->count[1], s->count[2]}, 0};
+    fq_bins bins;
+    call.axis[0] = (fq_loop){.length = TIMES}; /* the same rows, so often that threads gain */
+    call.axis[1] = (fq_loop){.length = ROWS, .array = {(ptrdiff_t)length * size}, .sum = per_row ? 1 : 0};
+    call.axis[2] = (fq_loop){.length = length, .array = {size}};
+    again = call;
+    if (fq_find_ends(&again, sets, &ends) != FQ_OK || fq_find_distribution(&call, sets, &bins, s->bins) != FQ_OK) {
+        exit(3);
+    }
+    s->digest = bins.count;
+    for (size_t i = 0; i < bins.count * fq_cell_of(type); i++) {
+        s->digest = (s->digest ^ bins.cell[i] ^ bins.key[i / fq_cell_of(type)]) * UINT64_C(0x100000001b3);
+    }
+    free(bins.key), free(bins.cell);
+}
+
+static seen expected_of_observers[FQ_TYPES][2];
+
+static int failures_of_observers(void)
+{
+    int failures = 0;
+    for (fq_type type = 0; type < FQ_TYPES; type++) {
+        for (int per_row = 0; per_row < 2; per_row++) {
+            seen s = {0};
+            observe(type, per_row, &s);
+            failures += memcmp(&s, &expected_of_observers[type][per_row], sizeof s) != 0;
+        }
+    }
+    return failures;
 }
 
 static void *call_all(void *context)
 {
     caller *c = context;
+    c->failures += failures_of_observers();
     for (size_t i = 0; i < c->count; i++) {
         results r = {0};
         new_results(&r, &c->tasks[i]);
@@ -145,10 +173,10 @@ static size_t make_tasks(task *tasks)
     for (fq_type type = 0; type < FQ_TYPES; type++) {
         for (int reciprocal = 0; reciprocal < 2; reciprocal++) {
             for (fq_op op = 0; op < FQ_OPS; op++) {
-                tasks[count++] = (task){{op, type, reciprocal, 0}, 0, 1};
-                tasks[count++] = (task){{op, type, reciprocal, 0}, 0, ROWS};
+                const fq_storage one = {1, 1, 8, 1}, two = {1, 2, 4, 1};
+                tasks[count++] = (task){op, type, reciprocal && op != FQ_DEQUANTIZE, 1, one};
+                tasks[count++] = (task){op, type, reciprocal && op != FQ_DEQUANTIZE, ROWS, two};
             }
-            tasks[count++] = (task){{0, type, reciprocal, 0}, 1, ROWS};
         }
     }
     return count;
@@ -175,7 +203,7 @@ static int failures_of(const task *tasks, size_t count, const results *expected,
 
 int main(int argc, char **arguments)
 {
-    static task tasks[2 * FQ_TYPES * (2 * FQ_OPS + 1)];
+    static task tasks[2 * FQ_TYPES * 2 * FQ_OPS];
     static results expected[sizeof tasks / sizeof *tasks];
     uint64_t seed = 1;
     n = argc > 1 ? strtoul(arguments[1], NULL, 10) / (8 * ROWS) * (8 * ROWS) : 120000;
@@ -196,6 +224,9 @@ int main(int argc, char **arguments)
     for (size_t i = 0; i < count; i++) {
         new_results(&expected[i], &tasks[i]);
         run_task(&tasks[i], &expected[i]);
+    }
+    for (int i = 0; i < 2 * FQ_TYPES; i++) {
+        observe((fq_type)(i / 2), i % 2, &expected_of_observers[i / 2][i % 2]);
     }
     int failures = 0;
     for (int threads = 1; threads <= 7; threads += 2) {

@@ -6,14 +6,8 @@
 #include "fq.h"
 
 #if FQ_HAVE_X86
-#include <immintrin.h>
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+#define FQ_INSTRUCTIONS "avx2,fma,f16c"
+#include "target_begin.h"
 
 #include "simd_avx2.h"
 #elif FQ_HAVE_NEON
@@ -42,11 +36,7 @@ typedef bf16_elem laned_bf16_elem;
 #include "kernels.h"
 
 #if FQ_HAVE_X86
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "target_end.h"
 
 static int runs_here(void) { return fq_cpu_has(bit_AVX | bit_FMA | bit_F16C, bit_AVX2, FQ_SAVES_YMM); }
 #else
@@ -57,7 +47,6 @@ const fq_target fq_target_by_lane = {
     "by_lane",
     1,
     runs_here,
-    {FQ_KERNELS(F16, laned_f16) FQ_KERNELS(BF16, laned_bf16) FQ_KERNELS(F32, f32) FQ_KERNELS(F64, f64)},
-    {FQ_LEARNABLE(F16, laned_f16) FQ_LEARNABLE(BF16, laned_bf16) FQ_LEARNABLE(F32, f32) FQ_LEARNABLE(F64, f64)},
+    {FQ_ENTRIES(F16, laned_f16) FQ_ENTRIES(BF16, laned_bf16) FQ_ENTRIES(F32, f32) FQ_ENTRIES(F64, f64)},
     {make_each_f32, make_each_f64},
-};
+    FQ_OBSERVE_ENTRIES};

@@ -18,11 +18,21 @@ typedef struct {
     int parameters; /* whether it takes any */
 } op_row;
 
-enum { PARAMETERS_NONE, PARAMETERS_QPARAMS };
+enum { PARAMETERS_NONE, PARAMETERS_QPARAMS, PARAMETERS_SCALES };
 
 #define OP_ROW(with, OP, op, of_outputs, of_inputs, of_parameters, ...) \
     {.name = #op, .outputs = of_outputs, .inputs = of_inputs, .parameters = PARAMETERS_##of_parameters},
 static const op_row op_rows[] = {FQ_OP_ROWS(OP_ROW, )};
+
+/* The rows of kinds.h, and integers that share bytes. */
+#define STORAGE(with, NAME, size, bits, is_signed, ...) {size, 1, bits, is_signed},
+static const fq_storage storages[] = {
+    FQ_STORAGE_ROWS(STORAGE, ){1, 2, 4, 1}, {1, 2, 4, 0}, {1, 4, 2, 1}, {1, 4, 2, 0}, {1, 8, 1, 1}, {1, 8, 1, 0}};
+enum { STORAGES = sizeof storages / sizeof *storages };
+
+static inline int has_integers(fq_op op) { return (int)op >= (int)FQ_UFUNCS && (int)op < (int)FQ_MAPS; }
+
+static inline size_t items_of(fq_storage s, size_t n) { return (n + s.per_byte - 1) / s.per_byte; }
 
 static inline const fq_target *portable_target(void)
 {

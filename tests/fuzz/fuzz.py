@@ -22,16 +22,17 @@ from pathlib import Path
 
 import atheris
 import numpy as np
-from inputs import ENDS, FLOATS, Source
+from inputs import ENDS, FLOATS, ODD_TYPES, Source
 
 # What atheris instruments loses the result of every comparison, arrays in the reference: gigabytes in ten minutes.
 with atheris.instrument_imports(include=["fq"], exclude=["fq.reference"]):
     import fq
     from fq import _core
 
-ELEMENTWISE = "fake_quantize", "forward", "backward", "backward_recompute"
-NAMES = *ELEMENTWISE, "forward_packed", "backward_packed", "backward_learnable"
-OTHERS = "choose_qparams", "methods", "settings"
+OPERATIONS = _core.operations()
+NAMES = tuple(OPERATIONS)
+ELEMENTWISE = [name for name, ufunc in _core.divide.items() if ufunc.signature is None]
+OTHERS = "choose_qparams", "integers", "methods", "observer", "settings"
 # What fq takes and the reference refuses.
 INTENDED = {
     "an empty result computes nothing, so its parameters are not checked": (
@@ -39,6 +40,7 @@ INTENDED = {
     ),
 }
 LARGE = 2**22  # elements
+STORED = [np.dtype(one) for one in ("i1", "u1", "i2", "u2", "i4")]
 COUNTS = dict.fromkeys(
     (
         "calls compared",
@@ -48,6 +50,7 @@ COUNTS = dict.fromkeys(
         "with where=",
         "refused for their out=",
         "grids chosen",
+        "arrays observed",
         "refused for a scale that overflows",
         "too large to try",
     ),
@@ -94,9 +97,10 @@ def is_large(name, given):
 
 def check(name, source):
     """One call of fq beside one of the reference, then perhaps one with out=."""
-    reciprocal = source.chance(3) and name not in ("backward", "backward_packed")
-    ours = getattr(fq.reciprocal if reciprocal else fq, name)
-    given = source.arguments(name)
+    operation = OPERATIONS[name]
+    reciprocal = source.chance(3) and bool(operation["parameters"])
+    ours = named(getattr(fq.reciprocal if reciprocal else fq, name), operation, source)
+    given = source.arguments(operation)
     if is_large(name, given):
         count("too large to try")
         return
@@ -119,6 +123,17 @@ def check(name, source):
         compare(name, found, expected, kept)
         if source.chance(2):
             check_out(name, ours, source, given, kept, expected)
+
+
+def named(function, operation, source):
+    """The function, which now and then gets its last arguments by name."""
+    names = operation["inputs"] + operation["parameters"]
+    first = source.number(0, len(names)) if source.chance(4) else len(names)
+
+    def call(*given, **options):
+        return function(*given[:first], **dict(zip(names[first:], given[first:], strict=True)), **options)
+
+    return call
 
 
 def check_out(name, ours, source, given, kept, expected):
@@ -210,6 +225,7 @@ def check_choose_qparams(source):
             ends = [-np.abs(ends[0]), np.abs(ends[1])]
     bits = source.pick([*range(-1, 19), 2**70, 8.0, None, True])
     options = {name: source.chance(2) for name in ("signed", "symmetric", "narrow_range")}
+    options["eps"] = source.pick([None, None, 2.0**-23, 1e-300])
     kind, found = outcome(fq.choose_qparams, (*ends, bits), **options)
     good = type(bits) is int and (2 if options["narrow_range"] else 1) <= bits <= 16 and is_range(*ends)
     if kind == "refused":
@@ -222,8 +238,8 @@ def check_choose_qparams(source):
     low, high = (np.asarray(end, np.float64) for end in ends)
     with np.errstate(all="ignore"):
         for x in np.minimum(low, 0) + 0 * high, np.maximum(high, 0) + 0 * low, 0 * low:
-            y = fq.fake_quantize(x, scale, zero_point, qmin, qmax)
-            wrong = (np.abs(y - x) > 1.001 * np.asarray(scale, np.float64)) | ((x == 0) & (y != 0))
+            y, mask = fq.forward(x, scale, zero_point, qmin, qmax)
+            wrong = ~mask | (np.abs(y - x) > 1.001 * np.asarray(scale, np.float64)) | ((x == 0) & (y != 0))
             assert not wrong.any(), (ends, bits, options, found)
 
 
@@ -235,6 +251,43 @@ def is_range(low, high):
         return bool(np.isfinite(low).all() and np.isfinite(high).all() and np.all(low <= high))
     except ValueError:  # shapes that do not broadcast
         return False
+
+
+def check_integers(source):
+    """To integers and back, packed or not: as the reference, or refused by both."""
+    arguments = source.arguments(OPERATIONS["fake_quantize"])
+    if is_large("quantize", arguments):
+        count("too large to try")
+        return
+    name = source.pick(["quantize", "quantize_packed"])
+    given = *arguments, source.pick([1, 2, 4] if name == "quantize_packed" else [None, *STORED])
+    kept = copies(given)
+    reciprocal = source.chance(3)
+    kind, found = outcome(getattr(fq.reciprocal if reciprocal else fq, name), given)
+    how = {"arithmetic": "reciprocal"} if reciprocal else {}
+    expected_kind, expected = outcome(getattr(fq.reference, name), kept, **how)
+    if kind != expected_kind:
+        wrong = kind == "refused" or not any(so(kept[:5]) for so in INTENDED.values())
+        assert not wrong, (name, kind, found, expected_kind, expected, kept)
+        count("taken as intended")
+        return
+    count("calls compared" if kind == "taken" else "refused by both")
+    if kind == "taken":
+        compare(name, found, expected, kept)
+        check_back(source, name, found[0], arguments, given[5])
+
+
+def check_back(source, name, q, arguments, bits):
+    """The values of levels, in any layout."""
+    dtype, signed = source.pick(FLOATS), source.chance(2)
+    q = source.laid_out(q)
+    last = max(np.shape(one)[-1] if np.ndim(one) else 1 for one in arguments)
+    how = (bits, last, signed, dtype) if name == "quantize_packed" else (dtype,)
+    function = "dequantize_packed" if name == "quantize_packed" else "dequantize"
+    kind, found = outcome(getattr(fq, function), (q, *arguments[1:3], *how))
+    assert kind == "taken", (function, found)
+    expected = outcome(getattr(fq.reference, function), (q, *arguments[1:3], *how))[1]
+    compare(function, found, expected, (q, *arguments[1:3], *how))
 
 
 def check_methods(source):
@@ -263,6 +316,32 @@ def check_methods(source):
         assert outcome(getattr(fq.backward, method), (dy,))[0] == "refused"
 
 
+def check_observer(source):
+    """An array in any layout beside its parts in order, along any axes or in groups: the same state, or refused."""
+    x = source.array(source.shape(6), source.pick(FLOATS) if not source.chance(16) else source.pick(ODD_TYPES))
+    axis = source.pick([None, 0, -1, 1, (0, 1), (0, -1), 4])
+    group = source.pick([None, None, 1, 2, 3])
+    make = lambda: fq.Observer(axis, group)  # noqa: E731
+    kind, _ = outcome(make().update, (x,))
+    if kind == "refused" or x.size == 0:
+        return
+    native = np.array(x, order="C").astype(x.dtype.newbyteorder("="))
+    keeps_first = axis is not None or group is not None
+    parts = [native] if keeps_first or x.ndim == 0 else np.split(native, [source.number(0, len(native))])
+    whole, others = make().update(x), make()
+    for part in parts[::-1]:
+        others.update(part)
+    for op in ("sum", "min", "max", "bins"):
+        for key, one in whole.state(dense=False)[op].items():
+            other = others.state(dense=False)[op][key]
+            assert one.tobytes() == other.tobytes(), (op, key, one, other, x, axis, group)
+    finite = native[np.isfinite(native)]
+    assert np.sum(whole.count) == finite.size
+    if finite.size:
+        assert (np.nanmin(whole.min), np.nanmax(whole.max)) == (finite.min(), finite.max())
+    count("arrays observed")
+
+
 def check_settings(source):
     """Numbers of threads, and LSQ's factor, of any value."""
     value = source.pick([0, 1, 2, 3, 1024, 1025, -1, 2**31, 2**63, 2**70, 1.5, "2", None, float("nan")])
@@ -283,7 +362,7 @@ def one_input(data):
     if name in NAMES:
         check(name, source)
     else:
-        {"choose_qparams": check_choose_qparams, "methods": check_methods, "settings": check_settings}[name](source)
+        globals()[f"check_{name}"](source)
 
 
 def report():

@@ -120,26 +120,32 @@ class Source:
             *(self.parameter(LEVELS, shape, np.dtype(self.pick([np.int8, np.int32, np.int64]))) for _ in range(3)),
         )
 
-    def arguments(self, name):
-        """The positional arguments of a call."""
-        shape = self.shape(30 if "packed" in name else 60)  # np.packbits, in the reference, knows 32 axes
+    def arguments(self, operation):
+        """The arguments of a call, of a row of `_core.operations()`."""
+        inputs, packed = operation["inputs"], "bits" in operation["inputs"] + operation["outputs"]
+        shape = self.shape(30 if packed else 60)  # np.packbits, in the reference, knows 32 axes
         dtype = self.pick(ODD_TYPES) if self.chance(16) else self.pick(FLOATS)
-        x = self.array(shape if not self.chance(8) else self.part_of(shape), dtype)
-        if name == "backward":
-            mask = self.part_of(shape) if self.chance(3) else shape
-            return x, self.array(mask, np.dtype(bool) if not self.chance(12) else self.pick(ODD_TYPES))
-        if name == "backward_packed":
-            return x, self.array(self.shape_of_bits(x.shape), np.dtype(self.pick([np.uint8] * 12 + [bool, np.int8])))
+        first = self.array(shape if not self.chance(8) else self.part_of(shape), dtype)
+        others = [self.beside(first, shape, one) for one in inputs[1:]]
+        if not operation["parameters"]:
+            return first, *others
         grid = self.grid(shape)
-        if name in ("backward_recompute", "backward_learnable"):
-            other = x.shape if not self.chance(12) else (*x.shape, 2)
-            return x, self.array(other, dtype if not self.chance(12) else self.pick(FLOATS)), *grid
-        if name == "forward_packed":  # whose qmin and qmax lack the axis that is packed
+        if packed:  # whose qmin and qmax lack the axis that is packed
             ends = (
                 one[..., 0] if isinstance(one, np.ndarray) and one.ndim and one.shape[-1] else one for one in grid[2:]
             )
-            return x, *grid[:2], *ends
-        return x, *grid
+            return first, *others, *grid[:2], *ends
+        return first, *others, *grid
+
+    def beside(self, first, shape, name):
+        """An input beside the first one."""
+        if name == "mask":
+            mask = self.part_of(shape) if self.chance(3) else shape
+            return self.array(mask, np.dtype(bool) if not self.chance(12) else self.pick(ODD_TYPES))
+        if name == "bits":
+            return self.array(self.shape_of_bits(first.shape), np.dtype(self.pick([np.uint8] * 12 + [bool, np.int8])))
+        other = first.shape if not self.chance(12) else (*first.shape, 2)
+        return self.array(other, first.dtype if not self.chance(12) else self.pick(FLOATS))
 
     def shape_of_bits(self, shape):
         """The shape of the packed mask of so many elements, or another length of its last axis."""

@@ -1,11 +1,17 @@
 """The candidates that come with fq, a file for each framework, loaded only when it is installed.
 
-A file here defines ``candidates(arithmetic)``, a list of `fq.testing.Candidate`, and is named in `_FILES`.
+A file here defines ``candidates(arithmetic)``, a list of `fq.testing.Candidate`, and is named in `_FILES`. Where the
+framework quantizes to integers, ``quantizers(arithmetic)`` is a list of `fq.testing.Quantizer`.
 """
 
 import importlib
+from typing import Any
 
-__all__ = ["load"]
+from fq._input import one_line
+from fq.testing.quantizer import Quantizer
+from fq.testing.subject import Candidate
+
+__all__ = ["load", "load_quantizers"]
 
 _FILES = (
     "numpy_formula",
@@ -18,7 +24,7 @@ _FILES = (
 )
 
 
-def load(arithmetic="divide"):
+def load(arithmetic: str = "divide") -> tuple[list[Candidate], list[str]]:
     """The candidates whose frameworks are installed, and why others are not.
 
     Parameters
@@ -38,13 +44,42 @@ def load(arithmetic="divide"):
     >>> candidates[0].name
     'NumPy formula'
     """
-    found, absent = [], []
+    return _load("candidates", arithmetic)
+
+
+def load_quantizers(arithmetic: str = "divide") -> tuple[list[Quantizer], list[str]]:
+    """The quantizers whose frameworks are installed, and why others are not.
+
+    Parameters
+    ----------
+    arithmetic : str
+        Which of fq's own functions: "divide" or "reciprocal".
+
+    Returns
+    -------
+    quantizers : list of Quantizer
+    absent : list of str
+        A line for each framework that is not here.
+
+    Examples
+    --------
+    >>> quantizers, absent = load_quantizers()
+    >>> quantizers[0].name
+    'NumPy formula'
+    """
+    return _load("quantizers", arithmetic)
+
+
+def _load(what: str, arithmetic: str) -> tuple[list[Any], list[str]]:
+    found: list[Any] = []
+    absent: list[str] = []
     for name in _FILES:
         try:
-            found += importlib.import_module(f"fq.testing.candidates.{name}").candidates(arithmetic)
+            module = importlib.import_module(f"fq.testing.candidates.{name}")
+            found += getattr(module, what)(arithmetic) if hasattr(module, what) else []
         except ModuleNotFoundError as error:
             absent.append(f"{name.replace('_', ' ')}: {error.name} is not installed")
-        except Exception as error:  # whatever another library does when it is imported
+        except (Exception, SystemExit) as error:  # whatever another library does when it is imported
             told = next(iter(str(error).splitlines()), "")
-            absent.append(f"{name.replace('_', ' ')}: {type(error).__name__}: {told}")
+            absent.append(one_line(f"{name.replace('_', ' ')}: {type(error).__name__}: {told}"))
     return found, absent

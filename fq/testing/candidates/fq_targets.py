@@ -1,35 +1,61 @@
 """fq itself, on every SIMD target of this machine."""
 
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 import fq
 from fq import _core
+from fq.testing.quantizer import Quantizer
 from fq.testing.subject import Candidate, Supports
 
 _ABOUT = "The kernels of one SIMD target."
 
 
-def candidates(arithmetic):
+def candidates(arithmetic: str) -> list[Candidate]:
     """One for each target."""
-    functions = fq if arithmetic == "divide" else fq.reciprocal
+    functions: Any = fq if arithmetic == "divide" else fq.reciprocal
+    return [_on(target, functions, _supports()) for target in _core.targets()]
+
+
+def quantizers(arithmetic: str) -> list[Quantizer]:
+    """One for each target."""
+    functions: Any = fq if arithmetic == "divide" else fq.reciprocal
+    return [
+        Quantizer(
+            f"fq, {target}",
+            partial(_run, target, functions.quantize),
+            _supports(),
+            _ABOUT,
+            dequantize=partial(_run, target, _dequantize),
+            pack=fq.pack,
+        )
+        for target in _core.targets()
+    ]
+
+
+def _dequantize(q: Any, scale: Any, zero_point: Any, *_: Any) -> Any:
+    return fq.dequantize(q, scale, zero_point)
+
+
+def _supports() -> Supports:
     types = ("float32", "float16", "float64", *(["bfloat16"] if find_spec("ml_dtypes") else []))
-    return [_on(target, functions, Supports(types, channels=True)) for target in _core.targets()]
+    return Supports(types, channels=True, broadcast=True)
 
 
-def _on(target, functions, supports):
-    learnable = getattr(functions, "backward_learnable", None)
+def _on(target: str, functions: Any, supports: Supports) -> Candidate:
     return Candidate(
         f"fq, {target}",
         partial(_run, target, functions.forward),
         supports,
         _ABOUT,
         gradient=partial(_run, target, functions.backward_recompute),
-        learnable=partial(_run, target, learnable) if learnable else None,
+        learnable=partial(_run, target, functions.backward_learnable),
     )
 
 
-def _run(target, function, *args):
+def _run(target: str, function: Callable[..., Any], *args: Any) -> Any:
     before = _core.target()
     _core._set_target(target)
     try:

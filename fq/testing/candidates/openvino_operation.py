@@ -3,13 +3,15 @@
 import sys
 from functools import lru_cache
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 
 from fq.testing.strategies import RANGES
 from fq.testing.subject import Candidate, Supports
 
-sys.modules.setdefault("openvino_telemetry", None)  # which would fork, and report over the network, at import
+modules: dict[str, Any] = sys.modules
+modules.setdefault("openvino_telemetry", None)  # which would fork, and report over the network, at import
 openvino = import_module("openvino")
 opset = import_module("openvino.opset13")
 
@@ -21,7 +23,7 @@ levels and ends that differ from channel to channel it makes 256. Tried with no 
 low-precision transformations fail."""
 
 
-def candidates(_arithmetic):
+def candidates(_arithmetic: str) -> list[Candidate]:
     """One."""
     ranges = tuple(one for one in RANGES if one[1] - one[0] < 256)
     supports = Supports(("float32",), ranges, channels=True)
@@ -29,7 +31,7 @@ def candidates(_arithmetic):
 
 
 @lru_cache(512)
-def _request(rank, shape, scale, zero_point, qmin, qmax):
+def _request(rank: Any, shape: Any, scale: Any, zero_point: Any, qmin: Any, qmax: Any) -> Any:
     """scale and zero_point are the bytes of arrays of a shape: the ends of the range must be constants."""
     scale = np.frombuffer(scale, np.float32).reshape(shape)
     zero_point = np.frombuffer(zero_point, np.int64).reshape(shape)
@@ -40,7 +42,7 @@ def _request(rank, shape, scale, zero_point, qmin, qmax):
     return openvino.Core().compile_model(model, "CPU", options).create_infer_request()
 
 
-def _forward(x, scale, zero_point, qmin, qmax):
+def _forward(x: Any, scale: Any, zero_point: Any, qmin: Any, qmax: Any) -> Any:
     shape = np.shape(scale)
     zero_points = np.broadcast_to(np.int64(zero_point), shape)
     request = _request(x.ndim, shape, np.float32(scale).tobytes(), zero_points.tobytes(), qmin, qmax)

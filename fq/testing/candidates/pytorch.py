@@ -1,11 +1,15 @@
 """PyTorch's fake quantization: per tensor, per channel, and with a learnable scale and zero point."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 
+from fq.testing.quantizer import Quantizer
 from fq.testing.subject import Candidate, Supports
 
-_VERSIONS = {"PyTorch": torch.__version__}
+_VERSIONS = {"PyTorch": str(torch.__version__)}
 _SUPPORTS = Supports(("float32", "float16", "bfloat16", "float64"))
 _PER_TENSOR = """\
 `torch.fake_quantize_per_tensor_affine` multiplies by 1 / scale, in float32 for float64 too, so values on and beside
@@ -17,92 +21,86 @@ _LEARNABLE = """\
 `torch._fake_quantize_learnable_per_tensor_affine`: y is that of the per-tensor function. The gradients add zero_point
 before rounding, and truncate zero_point + 0.5: with a negative zero_point they are those of the next."""
 
+_TO_INTEGERS = """\
+`torch.quantize_per_tensor` multiplies by 1 / scale, and gives tensors that hold their scale. NaN is converted to an
+integer as the processor does."""
+_QTYPES = {(-128, 127): torch.qint8, (0, 255): torch.quint8}
 
-def candidates(_arithmetic):
+
+def candidates(_arithmetic: str) -> list[Candidate]:
     """Three."""
     channels = Supports(("float32",), channels=True)
-    learnable = Supports(("float32",))
+    y, of_channels = _tensor_y, _channel_y
     return [
-        Candidate("PyTorch", _tensor_y, _SUPPORTS, _PER_TENSOR, _VERSIONS, _tensor_mask, _tensor_gradient),
-        Candidate("PyTorch per channel", _channel_y, channels, _PER_CHANNEL, _VERSIONS, None, _channel_gradient),
+        Candidate("PyTorch", y, _SUPPORTS, _PER_TENSOR, _VERSIONS, _tensor_mask, _gradient_of(y)),
+        Candidate(
+            "PyTorch per channel", of_channels, channels, _PER_CHANNEL, _VERSIONS, gradient=_gradient_of(of_channels)
+        ),
         Candidate(
             "PyTorch learnable",
             _learnable_y,
-            learnable,
+            Supports(("float32",)),
             _LEARNABLE,
             _VERSIONS,
-            gradient=lambda *args: _learnable(*args)[0],
+            gradient=_gradient_of(_learnable_y),
             learnable=_learnable,
         ),
     ]
 
 
-def _tensor(array):
-    """The tensor that shares the array's memory where PyTorch can, which takes no negative strides."""
-    array = np.asarray(array)
-    if any(stride < 0 for stride in array.strides):
-        array = array.copy()
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
+def _tensor_y(x: Any, *qparams: Any) -> Any:
+    return torch.fake_quantize_per_tensor_affine(x, *qparams)
 
 
-def _array(tensor):
-    tensor = tensor.detach()
-    if tensor.dtype == torch.bfloat16:
-        from ml_dtypes import bfloat16
-
-        return tensor.view(torch.int16).numpy().view(bfloat16)
-    return tensor.numpy()
+def _tensor_mask(x: Any, *qparams: Any) -> Any:
+    return torch.ops.aten.fake_quantize_per_tensor_affine_cachemask(x, *qparams)[1]
 
 
-def _tensor_y(x, scale, zero_point, qmin, qmax):
-    return _array(torch.fake_quantize_per_tensor_affine(_tensor(x), float(scale), zero_point, qmin, qmax))
+def _gradient_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    def gradient(dy: Any, x: Any, *qparams: Any) -> Any:
+        function(x.requires_grad_(), *qparams).backward(dy)
+        return x.grad
+
+    return gradient
 
 
-def _tensor_mask(x, scale, zero_point, qmin, qmax):
-    operation = torch.ops.aten.fake_quantize_per_tensor_affine_cachemask
-    return _array(operation(_tensor(x), float(scale), zero_point, qmin, qmax)[1])
-
-
-def _tensor_gradient(dy, x, scale, zero_point, qmin, qmax):
-    x = _tensor(x).requires_grad_()
-    torch.fake_quantize_per_tensor_affine(x, float(scale), zero_point, qmin, qmax).backward(_tensor(dy))
-    return _array(x.grad)
-
-
-def _per_channel(x, scale, zero_point, qmin, qmax):
+def _channel_y(x: Any, scale: Any, zero_point: Any, qmin: int, qmax: int) -> Any:
     """A scale that is a number is one for the only channel of an axis put before the others."""
-    if np.ndim(scale) == 0:
-        return _per_channel(x[None], np.reshape(scale, (1,) + (1,) * x.ndim), zero_point, qmin, qmax)[0]
+    if not isinstance(scale, torch.Tensor):
+        return _channel_y(x[None], torch.full((1,) * (x.ndim + 1), scale), torch.tensor(zero_point), qmin, qmax)[0]
     axis = int(np.argmax(scale.shape))
-    channels = torch.from_numpy(scale.reshape(-1).astype(np.float32))
-    zero_points = torch.from_numpy(np.broadcast_to(zero_point, scale.shape).reshape(-1).astype(np.int32))
-    return torch.fake_quantize_per_channel_affine(x, channels, zero_points, axis, qmin, qmax)
+    zero_points = zero_point.expand(scale.shape).reshape(-1).to(torch.int32)
+    return torch.fake_quantize_per_channel_affine(x, scale.reshape(-1), zero_points, axis, qmin, qmax)
 
 
-def _channel_y(x, *qparams):
-    return _array(_per_channel(_tensor(x), *qparams))
+def _learnable_parts(x: Any, scale: float, zero_point: int, qmin: int, qmax: int) -> tuple[tuple[Any, Any], Any]:
+    """scale and zero_point as parameters, and y."""
+    parameters = torch.tensor([scale], requires_grad=True), torch.tensor([float(zero_point)], requires_grad=True)
+    return parameters, torch._fake_quantize_learnable_per_tensor_affine(x, *parameters, qmin, qmax, 1.0)
 
 
-def _channel_gradient(dy, x, *qparams):
-    x = _tensor(x).requires_grad_()
-    _per_channel(x, *qparams).backward(_tensor(dy))
-    return _array(x.grad)
+def _learnable_y(x: Any, *qparams: Any) -> Any:
+    return _learnable_parts(x, *qparams)[1]
 
 
-def _learnable_parts(x, scale, zero_point, qmin, qmax):
-    parts = [_tensor(x), torch.tensor([float(scale)]), torch.tensor([float(zero_point)])]
-    parts = [part.requires_grad_() for part in parts]
-    return parts, torch._fake_quantize_learnable_per_tensor_affine(*parts, qmin, qmax, 1.0)
+def _learnable(dy: Any, x: Any, *qparams: Any) -> Any:
+    (scale, zero_point), y = _learnable_parts(x.requires_grad_(), *qparams)
+    y.backward(dy)
+    return x.grad, scale.grad[0], zero_point.grad[0]
 
 
-def _learnable_y(x, *qparams):
-    return _array(_learnable_parts(x, *qparams)[1])
+def quantizers(_arithmetic: str) -> list[Quantizer]:
+    """One."""
+    supports = Supports(("float32",), tuple(_QTYPES))
+    return [Quantizer("PyTorch", _quantized, supports, _TO_INTEGERS, _VERSIONS, _dequantized)]
 
 
-def _learnable(dy, x, *qparams):
-    parts, y = _learnable_parts(x, *qparams)
-    y.backward(_tensor(dy))
-    dx, dscale, dzero_point = (_array(part.grad) for part in parts)
-    return dx, dscale[0], dzero_point[0]
+def _quantized(x: Any, scale: float, zero_point: int, qmin: int, qmax: int) -> Any:
+    if not isinstance(x, torch.Tensor):
+        raise TypeError("x must be a tensor")
+    return torch.quantize_per_tensor(x, scale, zero_point, _QTYPES[qmin, qmax]).int_repr()
+
+
+def _dequantized(q: Any, scale: float, zero_point: int, *ends: int) -> Any:
+    whole = torch._make_per_tensor_quantized_tensor(torch.as_tensor(q), scale, zero_point)
+    return torch.dequantize(whole)

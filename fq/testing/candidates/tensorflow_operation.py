@@ -1,6 +1,7 @@
 """TensorFlow's fake_quant_with_min_max_vars, per tensor and per channel."""
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ of them in float32 again, and adds a half and takes the floor in place of roundi
 the ends themselves."""
 
 
-def candidates(_arithmetic):
+def candidates(_arithmetic: str) -> list[Candidate]:
     """Two."""
     ranges = tuple(one for one in RANGES if one in ((-127, 127),) or (one[1] - one[0] + 1).bit_length() > 2)
     made = [
@@ -27,33 +28,33 @@ def candidates(_arithmetic):
     return [_candidate(*one) for one in made]
 
 
-def _candidate(name, function, supports):
-    def gradient(dy, x, *qparams):
+def _candidate(name: Any, function: Any, supports: Any) -> Any:
+    def gradient(dy: Any, x: Any, *qparams: Any) -> Any:
         x = tf.constant(x)
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = function(x, *qparams)
         return tape.gradient(y, x, tf.constant(dy)).numpy()
 
-    def forward(x, *qparams):
+    def forward(x: Any, *qparams: Any) -> Any:
         return function(tf.constant(x), *qparams).numpy()
 
     return Candidate(name, forward, supports, _ABOUT, {"TensorFlow": tf.__version__}, gradient=gradient)
 
 
-def _range(scale, zero_point, qmin, qmax):
+def _range(scale: Any, zero_point: Any, qmin: Any, qmax: Any) -> Any:
     """The ends as values, and the options that say how many levels there are: 2**bits, or one less."""
     levels = qmax - qmin + 1
     low, high = (np.float32((level - zero_point) * scale) for level in (qmin, qmax))
     return low, high, {"num_bits": levels.bit_length() - (levels % 2 == 0), "narrow_range": levels % 2 == 1}
 
 
-def _per_tensor(x, *qparams):
+def _per_tensor(x: Any, *qparams: Any) -> Any:
     low, high, options = _range(*qparams)
     return tf.quantization.fake_quant_with_min_max_vars(x, low, high, **options)
 
 
-def _per_channel(x, scale, zero_point, qmin, qmax):
+def _per_channel(x: Any, scale: Any, zero_point: Any, qmin: Any, qmax: Any) -> Any:
     """Channels are along its last axis; a number is for the only channel of an axis put there."""
     low, high, options = _range(scale, zero_point, qmin, qmax)
     operation = tf.quantization.fake_quant_with_min_max_vars_per_channel

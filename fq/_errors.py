@@ -1,0 +1,146 @@
+"""What fq says of what it refuses: what was given, what is wanted, and the way out."""
+
+from itertools import filterfalse
+from typing import Any
+
+import numpy as np
+
+from fq import _core
+
+Shape = tuple[int, ...]
+
+_OPERATIONS = _core.operations()
+_LEVELS = "zero_point", "qmin", "qmax"
+_OF_NUMPY = "out", "where", "axes", "axis", "keepdims", "casting", "order", "dtype", "subok", "signature", "sig"
+
+
+def misnamed(name: str, by_position: int, keywords: tuple[str, ...] | None) -> None:
+    """The TypeError that Python raises for a function of these arguments, one of which is missing or given twice."""
+    names, keywords = _names(name), keywords or ()
+    for word in keywords:
+        if word in names[:by_position]:
+            raise TypeError(f"{name}() got multiple values for argument {word!r}")
+        if word not in (*names, *_OF_NUMPY):
+            raise TypeError(f"{name}() got an unexpected keyword argument {word!r}")
+    missing = list(map(repr, filterfalse(keywords.__contains__, names[by_position:])))
+    listed = " and ".join(missing) if len(missing) < 3 else f"{', '.join(missing[:-1])}, and {missing[-1]}"
+    several = "s" if len(missing) > 1 else ""
+    raise TypeError(f"{name}() missing {len(missing)} required positional argument{several}: {listed}")
+
+
+def check(name: str, given: tuple[Any, ...]) -> None:
+    """Refuse what NumPy would take in silence: masked arrays whose mask would be lost, and levels beyond int64."""
+    operation = _OPERATIONS[name]
+    loses_masks = operation["reduction"] or "bits" in operation["inputs"] + operation["outputs"]
+    for label, one in zip(_names(name), given, strict=True):
+        if loses_masks and isinstance(one, np.ma.MaskedArray):
+            raise TypeError(
+                f"{label} must not be a masked array, whose mask would be lost: {label}.filled(value) or {label}.data"
+            )
+        if label in _LEVELS and not isinstance(one, int) and not _overrides(one):
+            _check_level(label, one)
+
+
+def _check_level(label: str, given: Any) -> None:
+    try:
+        levels = np.asarray(given)
+    except MemoryError:
+        raise
+    except Exception:  # of any kind: NumPy meets it again, and says what is wrong
+        return
+    if levels.dtype.kind != "u" or not (beyond := levels > np.iinfo(np.int64).max).any():
+        return
+    index = tuple(int(one) for one in np.argwhere(beyond)[0])
+    at = f" at index {index}" if levels.size > 1 else ""
+    raise ValueError(f"{label} must be a level of int64, got {levels[index]}{at}")
+
+
+def explain(name: str, error: Exception, given: tuple[Any, ...], out: Any) -> Exception | None:
+    """An exception to raise in the place of one that NumPy raised for a ufunc, or None."""
+    if any(_overrides(one) for one in given):
+        return None
+    operation = _OPERATIONS[name]
+    if isinstance(error, TypeError):
+        return _about_type(name, str(error), given) or _about_out(operation["outputs"], out)
+    shapes = _shapes(given)
+    if shapes is None:
+        return None
+    inputs = operation["inputs"]
+    if "bits" in inputs + operation["outputs"]:
+        for label, shape in zip(inputs, shapes, strict=False):
+            if not shape:
+                return ValueError(f"{label} must have an axis, the last one being packed: np.atleast_1d({label})")
+    for label, shape in zip(operation["parameters"], shapes[len(inputs) :], strict=True):
+        if not _broadcast_together(shape, shapes[0]):
+            return ValueError(misfit(label, shape, shapes[0]))
+    return None
+
+
+def misfit(label: str, shape: Shape, into: Shape, how: str = "broadcast against") -> str:
+    """What to say of a parameter whose shape does not broadcast with that of x."""
+    text = f"{label} must {how} x of shape {into}, got shape {shape}"
+    if len(shape) == 1 and shape[0] in into:
+        axis = into.index(shape[0])
+        text += f"; one for each index of axis {axis} has shape {(*shape, *(1,) * (len(into) - axis - 1))}"
+    return text
+
+
+def _about_type(name: str, text: str, given: tuple[Any, ...]) -> Exception | None:
+    """An error of the promoter, with what was given and how to convert it."""
+    label, must, accepted = text.partition(" must be ")
+    if not must or label not in _names(name):
+        return None
+    one = given[_names(name).index(label)]
+    dtype = np.asarray(one).dtype
+    got = _called(one, dtype)
+    if label == "dy" and dtype.name in accepted:
+        of_x = np.asarray(given[1]).dtype
+        return TypeError(
+            f"dy of {got} is not cast to {of_x}, the type of x, whose range is smaller: dy.astype(x.dtype)"
+        )
+    way = _way_out(label, dtype.kind)
+    return TypeError(f"{label} must be {accepted}, got {got}{'; ' if way else ''}{way}")
+
+
+def _called(given: Any, dtype: np.dtype) -> str:
+    if isinstance(given, int | float | complex) and not isinstance(given, np.generic):
+        return type(given).__name__
+    names = {np.str_: "str", np.bytes_: "bytes", np.void: "a structure"}
+    return names.get(dtype.type, str(dtype))
+
+
+def _way_out(label: str, kind: str) -> str:
+    if label in ("x", "dy"):
+        return "take its .real and its .imag one by one" if kind == "c" else "convert it: .astype(np.float32)"
+    if label in _LEVELS and kind == "f":
+        return "round it, then .astype(int), or int() of a number"
+    return "convert it: .astype(bool)" if label == "mask" and kind in "iu" else ""
+
+
+def _about_out(outputs: list[str], out: Any) -> Exception | None:
+    if len(outputs) == 1 or not isinstance(out, np.ndarray):
+        return None
+    nones = ", ".join("None" for _ in outputs[1:])
+    return TypeError(
+        f"out must be a tuple of {len(outputs)}: out=({', '.join(outputs)}) or out=({outputs[0]}, {nones})"
+    )
+
+
+def _names(name: str) -> list[str]:
+    return _OPERATIONS[name]["inputs"] + _OPERATIONS[name]["parameters"]
+
+
+def _overrides(given: Any) -> bool:
+    """Whether an argument says itself what a ufunc does with it."""
+    return hasattr(type(given), "__array_ufunc__") and not isinstance(given, np.ndarray | np.generic)
+
+
+def _shapes(given: tuple[Any, ...]) -> list[Shape] | None:
+    try:
+        return [np.shape(one) for one in given]
+    except ValueError:  # lists of unequal lengths
+        return None
+
+
+def _broadcast_together(shape: Shape, other: Shape) -> bool:
+    return all(a == b or 1 in (a, b) for a, b in zip(shape[::-1], other[::-1], strict=False))

@@ -1,0 +1,235 @@
+"""Every public name is documented, in its docstring and on the site; examples, links and tables of the pages hold."""
+
+import doctest
+import importlib
+import inspect
+import json
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fq
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+MODULES = [
+    "fq",
+    "fq.gradcheck",
+    "fq.jax",
+    "fq.onnx",
+    "fq.reciprocal",
+    "fq.reference",
+    "fq.safetensors",
+    "fq.testing",
+    "fq.torch",
+    "fq.torch.pt2e",
+    "fq.torch.torchao",
+]
+NEEDS = {
+    "fq.jax": "jax",
+    "fq.onnx": "onnx",
+    "fq.safetensors": "safetensors",
+    "fq.testing": "hypothesis",
+    "fq.torch": "torch",
+    "fq.torch.pt2e": "torchao",
+    "fq.torch.torchao": "torchao",
+}
+ELSEWHERE = ["docs/guide/journey.md"]  # whose examples tests/export/test_journey.py runs: they take a while
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*DOCS.glob("*.md"), *DOCS.glob("[!b]*/*.md")])
+PAGES_NEED = {
+    "jax": ["jax", "flatbuffers"],
+    "jax-networks": ["flax", "optax", "equinox", "sklearn"],
+    "jax-onnx": ["jax", "jax2onnx", "onnx", "onnxruntime", "sklearn"],
+    "jax-qwix": ["qwix", "flax"],
+    **{name: ["torch"] for name in ("pytorch", "pytorch-training", "pytorch-transforms", "pytorch-out")},
+    "tutorial": ["hypothesis"],
+    "equivalence": ["hypothesis"],
+    "export": ["onnx", "onnxruntime", "safetensors"],
+}
+SLOW_PAGES = {f"docs/guide/jax-{name}.md" for name in ("networks", "onnx", "qwix")}
+INPUTS = {
+    name: operation["inputs"] + operation["parameters"]
+    for name, operation in fq._core.operations().items()
+    if not operation["reduction"]
+}
+SETTABLE = hasattr(np.add, "__signature__")
+in_checkout = pytest.mark.skipif(not DOCS.is_dir(), reason="the pages are only in the checkout")
+
+
+def imported(module):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchao's, when it is imported
+        if module in NEEDS:
+            pytest.importorskip(NEEDS[module])
+        return importlib.import_module(module)
+
+
+def section(doc, title):
+    """The text of a section of a docstring in NumPy style, empty if there is none."""
+    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\w[\w ]*\n--|\Z)", inspect.cleandoc(doc), re.DOTALL | re.MULTILINE)
+    return found[1] if found else ""
+
+
+def described(doc, title):
+    """The names that a section describes."""
+    heads = re.findall(r"^\S.*$", section(doc, title), re.MULTILINE)
+    return {name.strip(" *") for head in heads for name in head.partition(" : ")[0].split(",")}
+
+
+def parameters(name, function):
+    if isinstance(function, np.ufunc):
+        return INPUTS[name]
+    return [one.lstrip("*") for one in inspect.signature(function).parameters]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_documented_in_numpy_style(module):
+    found = imported(module)
+    assert found.__doc__
+    for name in found.__all__:
+        one = getattr(found, name)
+        assert inspect.getdoc(one), name
+        if inspect.isclass(one) and not issubclass(one, Exception):
+            assert described(one.__doc__, "Parameters") | described(one.__doc__, "Attributes"), name
+        elif inspect.isroutine(one) or isinstance(one, np.ufunc):
+            assert set(parameters(name, one)) <= described(one.__doc__, "Parameters"), name
+            assert section(one.__doc__, "Returns") or name == "set_num_threads", name
+
+
+@in_checkout
+@pytest.mark.parametrize("module", MODULES)
+def test_the_api_pages_list_exactly_the_public_names(module):
+    page = (DOCS / "api" / f"{module.removeprefix('fq.')}.md").read_text("utf-8")
+    submodules = {one.removeprefix("fq.") for one in MODULES} if module == "fq" else set()
+    listed = re.findall(rf"^\.\. auto(?!module)\w+:: {re.escape(module)}\.(\w+)$", page, re.MULTILINE)
+    assert sorted(listed) == sorted(set(imported(module).__all__) - submodules)
+    assert f".. automodule:: {module}\n" in page
+
+
+@in_checkout
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page in SLOW_PAGES else [])
+        for page in PAGES
+        if page not in ELSEWHERE
+    ],
+)
+def test_the_examples_of_a_page_run(page):
+    for package in PAGES_NEED.get(Path(page).stem, []):
+        pytest.importorskip(package)
+    with warnings.catch_warnings():
+        if Path(page).stem.startswith("pytorch-"):
+            warnings.simplefilter("ignore")  # PyTorch's, of torch.ao.quantization
+        assert doctest.testfile(str(ROOT / page), module_relative=False, encoding="utf-8").failed == 0
+
+
+@in_checkout
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *PAGES])
+def test_the_links_of_a_page_lead_to_files(page):
+    text = (ROOT / page).read_text("utf-8")
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+@in_checkout
+def test_the_paths_that_contributing_names_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    paths = set(re.findall(r"(?<![\w./])(?:src|fq|tests|docs|benchmarks|\.ci|\.github)/[\w./*-]*", text))
+    assert len(paths) > 60
+    made = {"docs/decisions/NNN-title.md", "fq/testing/candidates/NAME.py", "src/simd_NAME.h", "src/target_NAME.c"}
+    assert [path for path in sorted(paths - made) if not any(ROOT.glob(path.rstrip(".")))] == []
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Imports a module that makes figures, which no wheel has."""
+    if not DOCS.is_dir():
+        pytest.skip("the pages are only in the checkout")
+    monkeypatch.syspath_prepend(ROOT)
+    return lambda name: importlib.import_module(f"docs.figures.{name}")
+
+
+def test_the_tables_of_the_readme_are_those_of_the_benchmarks(figures):
+    page = (ROOT / "README.md").read_text("utf-8")
+    assert page.count("<!-- figures: ") == page.count("<!-- end of figures -->") == 1
+    assert figures("readme").filled(page, figures("texts").read(DOCS)) == page, "run python -m docs.figures"
+
+
+def test_tables_need_no_measurement_of_what_was_left_out(figures):
+    result = json.loads((DOCS / "benchmarks" / "results.json").read_text("utf-8"))
+    alone = result | {"rows": [row for row in result["rows"] if row["section"] == "grid" and row["threads"] == 1]}
+    texts = figures("texts")
+    assert texts.learnable(alone) == ""
+    assert "NumPy" not in texts.speed(alone)
+
+
+def test_the_picture_of_the_frameworks_shows_what_fq_does_now(figures):
+    pytest.importorskip("hypothesis")
+    frameworks = figures("frameworks")
+    rows = {row["name"]: row for row in json.loads(frameworks.FILE.read_text("utf-8"))["rows"]}
+    now = frameworks.reference_row()
+    for name in ("fq.reference", "fq"):
+        assert (rows[name]["levels"], rows[name]["gradients"]) == (now["levels"], now["gradients"])
+
+
+def test_the_picture_of_the_frameworks_marks_every_difference(figures):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("hypothesis")
+    rows = json.loads(figures("frameworks").FILE.read_text("utf-8"))["rows"]
+    expected, *others = rows
+    pairs = [(row[kind] or expected[kind], expected[kind]) for row in others for kind in ("levels", "gradients")]
+    differences = sum(a != b for found, right in pairs for a, b in zip(found, right, strict=True))
+    picture = figures("frameworks_picture").picture(rows)
+    texts = [text for axes in picture.axes for text in axes.texts]
+    assert sum(text.get_fontweight() == "bold" for text in texts) == differences > 0
+
+
+@pytest.mark.slow
+def test_all_pictures_can_be_drawn_anew(figures, tmp_path):
+    pytest.importorskip("matplotlib")
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    pictures = list((tmp_path / "docs").glob("*/*.png"))
+    for picture in pictures:
+        picture.unlink()
+    figures("__main__").main(tmp_path / "docs")
+    assert len(pictures) == 8
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    assert max(picture.stat().st_size for picture in pictures) < 150_000
+
+
+@pytest.mark.parametrize("module", ["fq", "fq.reciprocal"])
+@pytest.mark.parametrize("name", INPUTS)
+def test_docstring_says_what_users_need(module, name):
+    doc = getattr(imported(module), name).__doc__
+    for title in ["Parameters", "Returns", "Raises", "References", "Examples"]:
+        assert section(doc, title)
+
+
+@pytest.mark.skipif(not SETTABLE, reason="a ufunc carries a signature from NumPy 2.4 on")
+@pytest.mark.parametrize("module", ["fq", "fq.reciprocal"])
+@pytest.mark.parametrize("name", INPUTS)
+def test_signature_gives_the_real_names(module, name):
+    ufunc = getattr(imported(module), name)
+    names = list(inspect.signature(ufunc).parameters)
+    assert names[: len(INPUTS[name])] == INPUTS[name]
+    assert names[len(INPUTS[name])] == "out"
+    assert ufunc.__module__ == module
+
+
+def test_a_missing_extension_says_how_to_build_it(tmp_path):
+    ignored = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
+    shutil.copytree(Path(fq.__file__).parent, tmp_path / "fq", ignore=ignored)
+    # An editable install would find the extension of the checkout.
+    code = "import sys; sys.meta_path = [f for f in sys.meta_path if 'ditable' not in repr(f)]; import fq"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ImportError: fq's C extension is not built here" in done.stderr
+    assert "pip install -e ." in done.stderr
