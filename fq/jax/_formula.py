@@ -67,7 +67,7 @@ def difference(q, zero_point, dtype):
     above = at_most(zero_point, q)
     size = jnp.where(above, distance(zero_point, q), distance(q, zero_point))
     real = jnp.where(above, 1, -1) * size.astype(dtype)
-    return jnp.where(size <= 2 ** (jnp.finfo(dtype).nmant + 1), real, np.nan)
+    return jnp.where(_is_exact(size, dtype), real, np.nan)
 
 
 def derivatives(reciprocal, x, *qparams):
@@ -125,9 +125,9 @@ class Grid(Power):
         super().__init__(scale)
         self.step = self.nearer(scale)
         self.inverse = jax.lax.optimization_barrier(_inverse(self)) if reciprocal else None
-        below, above, most = distance(qmin, zero_point), distance(zero_point, qmax), 2 ** (info.nmant + 1)
+        below, above = distance(qmin, zero_point), distance(zero_point, qmax)
         good = is_scale(scale) & at_most(qmin, zero_point) & at_most(zero_point, qmax)
-        good &= (below <= most) & (above <= most)
+        good &= _is_exact(below, scale.dtype) & _is_exact(above, scale.dtype)
         if reciprocal:
             good &= ~self.tiny | (self.inverse < 2.0 ** (info.maxexp - FAR))
         self.lo = jnp.where(good, -below.astype(scale.dtype), np.nan)
@@ -273,6 +273,12 @@ def at_most(a, b):
 def distance(a, b):
     """b - a where a <= b, as an unsigned number that holds every such difference."""
     return b.astype(_unsigned(a, b)) - a.astype(_unsigned(a, b))
+
+
+def _is_exact(size, dtype):
+    """Whether every integer up to this unsigned one is a number of the type."""
+    most = 2 ** (jnp.finfo(dtype).nmant + 1)
+    return size <= min(most, jnp.iinfo(size.dtype).max)  # JAX would wrap what its type does not hold
 
 
 def _unsigned(a, b):

@@ -74,7 +74,14 @@ def unwrapped(tensor):
 
 def _quotient(x, scale, reciprocal):
     x = x.to(scale.dtype)
-    return x * (1 / scale) if reciprocal else x / scale
+    return x * _divided(torch.ones_like(scale), scale) if reciprocal else _divided(x, scale)
+
+
+def _divided(x, by):
+    """x / by. What Triton makes of a division in float32 errs in the last places: there float64 gives the quotient."""
+    if by.dtype == torch.float32 and by.device.type not in ("cpu", "mps") and torch.compiler.is_compiling():
+        return (x.double() / by.double()).float()
+    return x / by
 
 
 def _ends(zero_point, qmin, qmax, dtype):
@@ -86,8 +93,14 @@ def _ends(zero_point, qmin, qmax, dtype):
 def _forward(x, scale, zero_point, qmin, qmax, reciprocal):
     level = _quotient(x, scale, reciprocal).round()
     low, high = _ends(zero_point, qmin, qmax, scale.dtype)
-    y = (level.clamp(low, high) * scale).to(x.dtype)
-    return y.masked_fill(y == 0, 0.0), (low <= level) & (level <= high)
+    y = level.clamp(low, high) * scale
+    return y.to(x.dtype).masked_fill(_becomes_zero(y, x.dtype), 0.0), (low <= level) & (level <= high)
+
+
+def _becomes_zero(y, dtype):
+    """Whether y is 0 in the type; compiled code may compare y before y is rounded to 16 bits."""
+    info = torch.finfo(dtype)
+    return y.abs() <= info.smallest_normal * info.eps / 2 if dtype.itemsize == 2 else y == 0
 
 
 def _widest(x):

@@ -129,6 +129,18 @@ def test_levels_of_any_integer_type_are_compared_right(kinds):
         assert_same(np.asarray(run(x, far, far, far + np.uint32(7))), fq.fake_quantize(x, 0.25, 0, 0, 7))
 
 
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"])
+def test_float64_takes_levels_of_every_integer_type(kind):
+    zero_point, qmin, qmax = (np.dtype(kind).type(v) for v in (3, 2, 7))
+    x = np.linspace(-3, 3, 33)
+    with jax.enable_x64(True):
+        run = jax.jit(lambda x, *q: fq.jax.fake_quantize(x, 0.25, *q, via="xla"))
+        assert_same(np.asarray(run(x, zero_point, qmin, qmax)), fq.fake_quantize(x, 0.25, 3, 2, 7))
+        q = np.arange(8).astype(kind)
+        back = jax.jit(lambda q, zero: fq.jax.dequantize(q, 0.25, zero, dtype=np.float64))
+        assert_same(np.asarray(back(q, zero_point)), fq.dequantize(q.astype(np.int32), 0.25, 3, np.float64))
+
+
 @pytest.mark.parametrize("shape", [(), (6, 1), (1, 50), (6, 50)], ids=str)
 def test_gradients_of_learned_parameters_are_those_of_c_up_to_the_sums(shape):
     rng = np.random.default_rng(6)
