@@ -11,7 +11,6 @@ from fq.torch import _arguments, _fast, _operators
 from fq.torch._keep import Float32
 
 RESULTS = "results"
-_is_exporting = getattr(torch.compiler, "is_exporting", bool)  # an older PyTorch does not tell
 # Modules whose every result is new memory, which their own backward does not need. A stub, Identity, Flatten or Dropout
 # may hand its input on; ReLU saves its result. A subclass may do anything, so the types must be these themselves.
 COMPUTES_ANEW = frozenset(
@@ -58,7 +57,8 @@ class _Packed(Float32):
         """What torch.fx and torch.export see of the call: a leaf, or no observer. None where the call is to be done."""
         if isinstance(x, torch.fx.Proxy):
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
-        return self.exported(x) if _is_exporting() else None
+        # Not is_exporting(), which Dynamo took for True in all compiled code (pytorch/pytorch#176347).
+        return self.exported(x) if getattr(torch.compiler, "_is_exporting_flag", False) else None
 
     def exported(self, x):
         """x by the grid found so far, without an observer: what torch.export and ONNX see."""
