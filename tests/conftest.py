@@ -8,14 +8,16 @@ import pytest
 
 from fq import _core
 
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
-hypothesis.settings.register_profile("whole", deadline=None, max_examples=60)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
+# In CI a change is judged by the same examples each time; new ones are drawn everywhere else.
+SETTINGS = {"deadline": None, "derandomize": bool(os.environ.get("CI"))}
+hypothesis.settings.register_profile("quick", max_examples=20, **SETTINGS)
+hypothesis.settings.register_profile("whole", max_examples=60, **SETTINGS)
+hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
 
 
 def pytest_configure(config):
-    quick = config.option.markexpr == "not slow"
-    hypothesis.settings.load_profile("quick" if quick else "ci" if os.environ.get("CI") else "whole")
+    if config.getoption("hypothesis_profile", None) is None:
+        hypothesis.settings.load_profile("quick" if config.option.markexpr == "not slow" else "whole")
 
 
 @pytest.fixture(params=_core.targets())
