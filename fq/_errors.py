@@ -57,6 +57,11 @@ def _check_level(label: str, given: Any) -> None:
 
 def explain(name: str, error: Exception, given: tuple[Any, ...], out: Any) -> Exception | None:
     """An exception to raise in the place of one that NumPy raised for a ufunc, or None."""
+    try:
+        for one in given:
+            refuse_lazy(one)
+    except TypeError as refused:
+        return refused
     if any(_overrides(one) for one in given):
         return None
     operation = _OPERATIONS[name]
@@ -71,7 +76,7 @@ def explain(name: str, error: Exception, given: tuple[Any, ...], out: Any) -> Ex
             if not shape:
                 return ValueError(f"{label} must have an axis, the last one being packed: np.atleast_1d({label})")
     for label, shape in zip(operation["parameters"], shapes[len(inputs) :], strict=True):
-        if not _broadcast_together(shape, shapes[0]):
+        if not broadcast_together(shape, shapes[0]):
             return ValueError(misfit(label, shape, shapes[0]))
     return None
 
@@ -130,6 +135,22 @@ def _names(name: str) -> list[str]:
     return _OPERATIONS[name]["inputs"] + _OPERATIONS[name]["parameters"]
 
 
+def in_memory(given: Any) -> np.ndarray[Any, Any]:
+    """What is given as an array of NumPy, or of a class of it."""
+    refuse_lazy(given)
+    return np.asanyarray(given)
+
+
+def refuse_lazy(given: Any) -> None:
+    """TypeError for a collection of Dask, which would be computed whole, in memory."""
+    graph = getattr(type(given), "__dask_graph__", None)
+    if graph is not None and graph(given) is not None:
+        raise TypeError(
+            f"a lazy {type(given).__name__} would be computed whole, in memory: fq.dask has the same function chunk by "
+            "chunk, or give what its compute() returns"
+        )
+
+
 def _overrides(given: Any) -> bool:
     """Whether an argument says itself what a ufunc does with it."""
     return hasattr(type(given), "__array_ufunc__") and not isinstance(given, np.ndarray | np.generic)
@@ -142,5 +163,6 @@ def _shapes(given: tuple[Any, ...]) -> list[Shape] | None:
         return None
 
 
-def _broadcast_together(shape: Shape, other: Shape) -> bool:
+def broadcast_together(shape: Shape, other: Shape) -> bool:
+    """Whether arrays of these shapes broadcast."""
     return all(a == b or 1 in (a, b) for a, b in zip(shape[::-1], other[::-1], strict=False))

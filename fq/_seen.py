@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fq import _core
 from fq._bins import Bins
+from fq._errors import in_memory
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -226,7 +227,7 @@ def checked(x: ArrayLike) -> Array:
     """x as an aligned array of a type of fq in the machine's byte order."""
     if np.ma.isMaskedArray(x):
         raise TypeError("x must not be a masked array, whose mask would be lost: x.compressed() or x.filled(value)")
-    array = np.asarray(x)
+    array = np.asarray(in_memory(x))
     dtype = array.dtype.newbyteorder("=")
     if dtype not in _core.types():
         way = "take its .real and its .imag one by one" if dtype.kind == "c" else "convert it: .astype(np.float32)"

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fq._clip import check_method, clip_range
 from fq._distribution import distribution, exact_ends, extremes, finite_or_refused, shape_of
+from fq._errors import in_memory, refuse_lazy
 from fq._seen import checked
 from fq.qparams import QParams, choose_qparams
 
@@ -14,6 +15,7 @@ __all__ = ["MovingAverage", "calibrate", "grouped", "sqnr"]
 
 Array = NDArray[Any]
 Axes = int | tuple[int, ...] | None
+Energies = tuple[tuple[Array, Array], tuple[Array, Array]]  # sums of squares over 2**shift, and the shifts: twice
 Method = Literal["minmax", "percentile", "mse", "entropy"]
 
 _NONFINITE = "skip", "raise"
@@ -336,6 +338,7 @@ def grouped(x: Array, size: int) -> Array:
     array([[0, 1, 2],
            [3, 4, 5]])
     """
+    refuse_lazy(x)
     if not isinstance(x, np.ndarray):
         raise TypeError(f"x must be an array of NumPy, of which this is a view, got {type(x).__name__}")
     if isinstance(size, bool) or not isinstance(size, int | np.integer):
@@ -389,15 +392,40 @@ def sqnr(x: ArrayLike, y: ArrayLike, axis: Axes = None) -> np.float64 | Array:
     if signal.shape != noisy.shape:
         raise ValueError(f"x and y must have the same shape, got {signal.shape} and {noisy.shape}")
     reduced = _reduced(signal, axis)
+    return np.squeeze(ratio_of(energies(signal, noisy, reduced)), reduced)[()]
+
+
+def energies(signal: Array, noisy: Array, reduced: tuple[int, ...]) -> Energies:
+    """The sums of squares of a signal and of the noise, over the axes that are reduced, which are kept as 1."""
+    signal, noisy = (one.astype(np.float64, copy=False) for one in (signal, noisy))
     with np.errstate(all="ignore"):
         power, of_power = _sum_of_squares(signal, reduced)
         apart = signal - noisy
         beyond = np.isinf(apart) & np.isfinite(signal) & np.isfinite(noisy)
         halves = int(beyond.any())
         noise, of_noise = _sum_of_squares(signal / 2 - noisy / 2 if halves else apart, reduced)
-        shift = of_power - of_noise - halves
-        ratio = 10 * np.log10(power / noise) + 20 * np.log10(2.0) * shift
-    return np.where(noise == 0, np.inf, ratio)[()]
+    return (power, of_power), (noise, of_noise + halves)
+
+
+def merged_energies(parts: list[Energies]) -> Energies:
+    """Those of all parts together."""
+    power, noise = zip(*parts, strict=True)
+    return _added(power), _added(noise)
+
+
+def _added(sums: tuple[tuple[Array, Array], ...]) -> tuple[Array, Array]:
+    # A sum of 0 has no size that others could be too small beside.
+    most = np.max([np.where(one == 0, -(2**20), shift) for one, shift in sums], axis=0)
+    with np.errstate(all="ignore"):
+        return sum(np.ldexp(one, 2 * (shift - most)) for one, shift in sums), most
+
+
+def ratio_of(found: Energies) -> Array:
+    """In decibels."""
+    (power, of_power), (noise, of_noise) = found
+    with np.errstate(all="ignore"):
+        ratio = 10 * np.log10(power / noise) + 20 * np.log10(2.0) * (of_power - of_noise)
+    return np.where(noise == 0, np.inf, ratio)
 
 
 def _sum_of_squares(values: Array, reduced: tuple[int, ...]) -> tuple[Array, Array]:
@@ -407,14 +435,13 @@ def _sum_of_squares(values: Array, reduced: tuple[int, ...]) -> tuple[Array, Arr
     shift = np.where(np.abs(exponent) < 200, 0, exponent)
     if shift.any():
         values = np.ldexp(values, -shift)
-    sums: Array = np.square(values).sum(axis=reduced)
-    return sums, shift.reshape(sums.shape)
+    return np.square(values).sum(axis=reduced, keepdims=True), shift
 
 
 def _real(name: str, given: ArrayLike) -> Array:
     if np.ma.isMaskedArray(given):
         raise TypeError(f"{name} must not be a masked array, whose mask would be lost: {name}.filled(0)")
-    values = np.asarray(given)
+    values = np.asarray(in_memory(given))
     if not np.can_cast(values.dtype, np.float64, "same_kind"):
         raise TypeError(f"{name} must be real, got {values.dtype}")
     return values if values.dtype == np.float64 else values.astype(np.float64)

@@ -353,7 +353,7 @@ def _dequantize_any(q: Any, qparams: tuple[Any, ...], dtype: Any, bits: int, n: 
 def _converted(given: tuple[Any, ...]) -> list[Array]:
     """x and parameters as C reads them: arrays of the types of a call, in the machine's byte order, and aligned."""
     # Views, whose shapes stay as they are while the conversions of others run code.
-    arrays = [np.asanyarray(one).view() for one in given]
+    arrays = [_errors.in_memory(one).view() for one in given]
     _errors.check("forward_packed", tuple(arrays))
     arrays = [one.view(np.ndarray) for one in arrays]
     try:
@@ -412,7 +412,7 @@ def _unmasked(label: str, given: Any) -> Array:
         raise TypeError(
             f"{label} must not be a masked array, whose mask would be lost: {label}.filled(value) or {label}.data"
         )
-    return np.asarray(given)
+    return np.asarray(_errors.in_memory(given))
 
 
 def _integers(label: str, given: Any) -> Array:

@@ -156,7 +156,7 @@ def _backward_of_any(dy: Any, x: Any, qparams: tuple[Any, ...], out: Any, recipr
 def _converted(given: tuple[Any, ...]) -> list[np.ndarray]:
     """All arguments as C reads them: arrays of the types of a loop, in the machine's byte order, and aligned."""
     # Views, whose shapes stay as they are while the conversions of others run code.
-    arrays = [np.asanyarray(one).view() for one in given]
+    arrays = [_errors.in_memory(one).view() for one in given]
     _errors.check("backward_learnable", tuple(arrays))
     arrays = [one.view(np.ndarray) for one in arrays]
     try:

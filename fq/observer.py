@@ -254,12 +254,13 @@ class Observer:
         narrow_range: bool = False,
         eps: float | None = None,
         p: float = 99.99,
+        formula: Literal["cover", "torch"] = "cover",
     ) -> QParams:
         """Choose the grid of so many bits for what was seen.
 
         Parameters
         ----------
-        bits, signed, symmetric, narrow_range, eps
+        bits, signed, symmetric, narrow_range, eps, formula
             As for `fq.choose_qparams`.
         method : {"minmax", "percentile", "mse", "entropy"}
             "minmax": from the smallest to the largest value. The others clip the range: "percentile" to what holds p
@@ -299,7 +300,7 @@ class Observer:
         # The ends of float32 at the most give a scale of float32.
         with np.errstate(over="ignore"):
             low, high = (self._shaped(seen, end.astype(seen.low.dtype)) for end in (low, high))
-        return choose_qparams(low, high, bits, **grid, eps=eps)
+        return choose_qparams(low, high, bits, **grid, eps=eps, formula=formula)
 
     def percentile(self, p: ArrayLike, data: Iterable[ArrayLike] | None = None) -> Any:
         """The values below which p percent of the finite values lie, as `numpy.percentile` interpolates them.

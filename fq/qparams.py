@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fq import _core
+from fq._errors import in_memory
 
 __all__ = ["QParams", "choose_qparams"]
 
@@ -166,7 +167,7 @@ def _range(xmin: ArrayLike, xmax: ArrayLike | None) -> tuple[Array, Array, type[
     for name, end in (("xmin", xmin), ("xmax", xmax)):
         if np.ma.isMaskedArray(end):
             raise TypeError(f"{name} must not be a masked array, whose mask would be lost: {name}.filled(0)")
-    xmin, xmax = np.asarray(xmin), np.asarray(xmax)
+    xmin, xmax = (np.asarray(in_memory(end)) for end in (xmin, xmax))
     dtype = np.float64 if np.float64 in (xmin.dtype.type, xmax.dtype.type) else np.float32
     low, high = _end("xmin", xmin), _end("xmax", xmax)
     exceeds = low > high

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fq._errors import in_memory
+
 __all__ = [
     "backward",
     "backward_learnable",
@@ -115,7 +117,7 @@ def backward(dy: ArrayLike, mask: ArrayLike) -> NDArray[Any]:
     -------
     dx : array or scalar of the type of dy
     """
-    dy, mask = _native(dy), np.asarray(mask)
+    dy, mask = _native(dy), _array(mask)
     if mask.dtype != np.bool_:
         raise TypeError(f"mask must be an array of bool, got {mask.dtype}")
     compute = _type_computed_in(dy)
@@ -200,7 +202,7 @@ def backward_packed(dy: ArrayLike, bits: ArrayLike) -> NDArray[Any]:
     -------
     dx : array of the type of dy
     """
-    dy, bits = np.asarray(dy), np.asarray(bits)
+    dy, bits = _array(dy), _array(bits)
     if bits.dtype != np.uint8:
         raise TypeError(f"bits must be an array of uint8, got {bits.dtype}")
     if not dy.ndim or not bits.ndim:
@@ -324,7 +326,7 @@ def dequantize(q: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, dtype: DTy
     stored = np.dtype(dtype).newbyteorder("=")
     compute = _type_computed_in(np.zeros((), stored))
     scale, _, _ = _checked(scale, zero_point, zero_point, zero_point, compute, "divide")
-    difference = _widened(np.asarray(q)).astype(np.int64) - np.asarray(zero_point, np.int64)
+    difference = _widened(_array(q)).astype(np.int64) - np.asarray(zero_point, np.int64)
     with np.errstate(all="ignore"):
         return ((difference.astype(compute) * scale).astype(stored) + stored.type(0))[()]  # y is never -0.0
 
@@ -346,7 +348,7 @@ def pack(q: ArrayLike, bits: int) -> Array:
     >>> pack([-8, -1, 0, 3], 4)
     array([248,  48], dtype=uint8)
     """
-    levels = _widened(np.asarray(q)).astype(np.int64)
+    levels = _widened(_array(q)).astype(np.int64)
     if not levels.ndim:
         raise ValueError("q must have an axis, the last one being packed")
     low = -(2 ** (bits - 1)) if levels.min(initial=0) < 0 else 0
@@ -374,7 +376,7 @@ def unpack(packed: ArrayLike, bits: int, n: int, signed: bool = True) -> Array:
     >>> unpack(np.array([248, 48], np.uint8), 4, 4)
     array([-8, -1,  0,  3], dtype=int8)
     """
-    packed = np.asarray(packed)
+    packed = _array(packed)
     if packed.shape[-1] != -(-n * bits // 8):
         raise ValueError(f"the last axis of packed must be {-(-n * bits // 8)}, got {packed.shape[-1]}")
     each = _mask(packed, n * bits).reshape(*packed.shape[:-1], n, bits)
@@ -506,9 +508,13 @@ def _exact_sum(row: Array) -> Any:
         return np.sum(row)
 
 
+def _array(given: ArrayLike) -> Array:
+    return np.asarray(in_memory(given))
+
+
 def _native(x: ArrayLike) -> Array:
     """An array of the machine's byte order, as every ufunc gives."""
-    x = np.asarray(x)
+    x = _array(x)
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 

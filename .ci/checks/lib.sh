@@ -62,6 +62,14 @@ install_exporters() {
     done
 }
 
+# install_scale: Dask, and what its tests read and are read by
+install_scale() {
+    local package
+    for package in "dask[distributed]" zarr xarray; do
+        timeout 60 pip install -q "$package" >/dev/null 2>&1 || echo "no $package here: its tests skip"
+    done
+}
+
 # copy_source: the checkout without what was built in it, as $work/source
 copy_source() {
     mkdir "$work/source"
