@@ -253,7 +253,7 @@ def backward_learnable(
     if dx.shape != x.shape:
         raise ValueError(f"scale, zero_point, qmin and qmax must broadcast into x, {x.shape}, but give {dx.shape}")
     with np.errstate(all="ignore"):
-        x, dy = x.astype(compute), dy.astype(np.float64)
+        x, dy = x.astype(compute), dy.astype(dx.dtype).astype(np.float64)
         rounded = np.rint(_quotient(x, scale, arithmetic))
         below, above = rounded < lowest, rounded > highest  # a NaN is neither: it makes the residual NaN
         residual, unit = _residual(x, np.clip(rounded, lowest, highest), scale)

@@ -382,3 +382,12 @@ def test_more_sets_than_all_pieces_may_keep_sums_of():
         assert_same(dx[:, part], expected[0])
         np.testing.assert_allclose(dscale[part], expected[1], rtol=1e-6)
     assert np.ndim(dzero_point) == 0
+
+
+@pytest.mark.parametrize("dtype", FLOAT_TYPES, ids=str)
+def test_dy_of_another_type_is_cast_before_it_is_summed(dtype):
+    rng = np.random.default_rng(5)
+    x, dy = (rng.standard_normal(40).astype(dtype) * 9).astype(dtype), rng.standard_normal(40).astype(np.float32)
+    for functions in (fq, fq.reference):
+        found = functions.backward_learnable(dy, x, 0.1, 0, -8, 7)
+        assert_same(found, functions.backward_learnable(dy.astype(dtype), x, 0.1, 0, -8, 7))
