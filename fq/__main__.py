@@ -131,7 +131,36 @@ def _report(args):
     return command.run(args)
 
 
-_COMMANDS = [_add_demo, _add_info, _add_gradcheck, _add_equivalence, _add_report]
+def _add_calibrate(commands):
+    told = "choose a grid for each tensor in files of any size, by Dask"
+    more = (
+        "Tensors of one name in several files are batches of one; so are all .npy files and all zarr arrays, under the "
+        "name x. After each tensor the state is saved, and a run that was broken off goes on from there."
+    )
+    parser = _command(commands, "calibrate", told, "calibrate batches/*.npy --out qparams.npz --method mse", more)
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="zarr, npy, npz, safetensors, or another format that report reads")
+    add("--out", required=True, metavar="FILE.npz", help="gets NAME.scale, NAME.zero_point, NAME.qmin and NAME.qmax")
+    add("--state", metavar="FILE.npz", help="the state, which is kept (beside --out, until the end)")
+    add("--scheduler", metavar="ADDRESS", help="a cluster of Dask, such as tcp://10.0.0.1:8786 (threads)")
+    add("--bits", type=int, default=8, help="1 to 16 (8)")
+    add("--axis", type=int, nargs="+", metavar="N", help="axes that are kept: a grid for each index")
+    add("--group", type=int, metavar="N", help="elements along the last axis that share a grid")
+    add("--method", choices=("minmax", "percentile", "mse", "entropy"), default="minmax", help="of clipping (minmax)")
+    add("--p", type=float, default=99.99, help="of the percentile (99.99)")
+    add("--unsigned", action="store_true", help="levels from 0 on")
+    add("--symmetric", action="store_true", help="zero_point in the middle of the levels")
+    add("--narrow-range", action="store_true", help="without the lowest level")
+    parser.set_defaults(run=_calibrate, parser=parser)
+
+
+def _calibrate(args):
+    from fq import _calibrate_command as command
+
+    return command.run(args)
+
+
+_COMMANDS = [_add_demo, _add_info, _add_gradcheck, _add_equivalence, _add_report, _add_calibrate]
 
 
 def main(argv=None):
