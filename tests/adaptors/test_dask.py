@@ -1,12 +1,11 @@
 """fq.dask: the bits of the NumPy functions for any chunks, lazily, and states that merge for any tree."""
 
-import pickle
 import warnings
 from itertools import product
 
 import numpy as np
 import pytest
-from helpers import ARITHMETICS, FLOAT_TYPES, assert_same, bfloat16
+from helpers import ARITHMETICS, FLOAT_TYPES, assert_same, bfloat16, state_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -159,11 +158,6 @@ def test_rows_of_any_length_are_packed_in_whole_bytes(bits, data):
     y, mask = (da.from_array(one, chunks=chunks_of(data.draw, x.shape)) for one in (x, x > 1))
     found = fq.dask.backward_packed(y, da.from_array(np.packbits(x > 1, -1, bitorder="little"), chunks=(1, 1)))
     assert_same(computed(found), computed(fq.dask.backward(y, mask)))
-
-
-def state_of(observer):
-    """All of it, as bytes."""
-    return pickle.dumps(observer.state(dense=False))
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,6 @@ def test_a_scheduler_that_is_not_there_is_told(tmp_path, capsys, monkeypatch):
     pytest.importorskip("distributed", reason="Dask's scheduler is not installed")
     files = npy_files(tmp_path)
     monkeypatch.setattr(_calibrate_command, "PATIENCE", 0.5)
-    for address in ("tcp://127.0.0.1:9", "nonsense://x"):
+    for address in ["tcp://127.0.0.1:9"]:
         told = refused(capsys, *files, "--out", tmp_path / "out.npz", "--scheduler", address)
         assert f"argument --scheduler: {address} cannot be reached" in told

@@ -178,7 +178,7 @@ def places(source, name, given, expected):
         same = [one for one in given if isinstance(one, np.ndarray) and one.flags.writeable]
         same = [one for one in same if (one.shape, one.dtype) == (results[0].shape, results[0].dtype)]
         outs[0] = source.pick(same) if same else outs[0]
-    if trouble == 6 and x.shape == results[0].shape:
+    if trouble == 6 and (x.shape, x.dtype) == (results[0].shape, results[0].dtype):
         given, outs[0] = shifted(source, given)
     return given, tuple(outs), True
 
