@@ -11,6 +11,7 @@ from fq import _percentiles, _seen
 from fq._bins import Bins
 from fq._clip import check_method, clip_range
 from fq._seen import Array, Seen, Sets
+from fq._state_bytes import from_bytes, to_bytes
 from fq.qparams import QParams, choose_qparams
 
 __all__ = ["Observer"]
@@ -430,7 +431,7 @@ class Observer:
     def __reduce__(self) -> Any:
         if self._seen is None:
             return Observer, (self.axis, self.group, self._distribution, self._nonfinite)
-        return Observer.from_state, (self.state(dense=False),)
+        return _observer_of, (to_bytes(self.state(dense=False)),)
 
     def __repr__(self) -> str:
         given = [f"axis={self.axis}"] * (self.axis is not None) + [f"group={self.group}"] * (self.group is not None)
@@ -472,6 +473,11 @@ class Observer:
     @staticmethod
     def _shaped(seen: Seen, values: Array) -> Any:
         return values.reshape(seen.shape)[()]
+
+
+def _observer_of(told: bytes) -> Observer:
+    """What pickle calls."""
+    return Observer.from_state(from_bytes(told))
 
 
 def _plain(value: Any) -> Any:

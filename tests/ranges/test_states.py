@@ -124,8 +124,8 @@ def test_pickles_and_copies_are_the_same(settings):
 
 
 def test_pickles_are_small():
-    observer = fq.Observer().update(np.random.default_rng(0).standard_normal(2**18, np.float32))
-    assert len(pickle.dumps(observer)) < 150_000
+    observer = fq.Observer().update(np.random.default_rng(0).standard_normal(2**20, np.float32))
+    assert len(pickle.dumps(observer)) < 40_000
 
 
 CHILD = """
