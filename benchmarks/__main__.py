@@ -62,7 +62,7 @@ def parser():
     add("--rounds", type=positive, metavar="N", help="samples of each candidate (default: about a second for a cell)")
     add("--peers", action="store_true", help="also measure what is installed of the other libraries")
     add("--quick", action="store_true", help="tiny sizes and few rounds: to see that it runs, not how fast")
-    add("--out", type=Path, metavar="DIR", help="write results.md, results.json and speed.png here")
+    add("--out", type=Path, metavar="DIR", help="write results.md, results.json and speed.svg here")
     return options
 
 
@@ -169,7 +169,7 @@ def main(arguments=None):
         from benchmarks import plot
 
         report.write(result, chosen.out)
-        plot.save(plot.picture(result["rows"]), chosen.out / "speed.png")
+        plot.save(plot.picture(result["rows"]), chosen.out / "speed.svg")
     return 0
 
 

@@ -1,11 +1,11 @@
 """Draws speed relative to memcpy by size: fq above, its peers below, a column for each number of threads."""
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+import io
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
-from PIL import Image
 
 from benchmarks.report import size_text
 from benchmarks.timing import COPY, FORWARD
@@ -26,16 +26,29 @@ DASHES = ["-", "--", ":", "-."]
 HATCHES = ["", "//", "..", "\\\\", "xx"]
 
 
-def save(figure, path):
-    """The figure as a small PNG: opaque, with a frame, so that it stands on a page of any colour."""
-    whole = Rectangle((0, 0), 1, 1, transform=figure.transFigure, fill=False, edgecolor="#999999", linewidth=1.5)
-    figure.add_artist(whole)
-    figure.set_dpi(110)
+# In a page of a dark scheme what is black becomes light: text, axes and ticks. Colours stay.
+DARK = """<style>@media (prefers-color-scheme: dark) {
+svg { fill: #dddddd; }
+[style*="stroke: #000000"] { stroke: #dddddd !important; }
+[style*="fill: #000000"] { fill: #dddddd !important; }
+}</style>"""
+
+
+def save(figure, path, follows_scheme=True):
+    """The figure as an SVG that follows light and dark, without a background; or on white, where it needs that."""
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    if follows_scheme:
+        legends = filter(None, (axes.get_legend() for axes in figure.axes))
+        for patch in (figure.patch, *(axes.patch for axes in figure.axes), *(one.get_frame() for one in legends)):
+            patch.set_alpha(0)
+    drawn = io.StringIO()
+    with rc_context({"svg.hashsalt": "fq"}):  # so that names inside are the same each time
+        FigureCanvasSVG(figure).print_svg(drawn, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = drawn.getvalue()
+    if follows_scheme:
+        opened = text.index(">", text.index("<svg")) + 1
+        text = text[:opened] + DARK + text[opened:]
+    path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", "utf-8")
 
 
 def picture(rows):

@@ -85,7 +85,7 @@ def of_states():
 def markdown(result):
     """The result as a page."""
     described, states = result["machine"], result["states"]
-    yield from ("# fq.dask at scale", "", f"{result['mib'] / 1024:g} GiB of float32 in zarr, in chunks of 16 MiB; ")
+    yield from ("# fq.dask at scale", "", f"{result['mib'] / 1024:g} GiB of float32 in zarr, in chunks of 16 MiB;")
     yield f"each worker has one thread and {result['limit_mib']} MiB. Medians of {result['rounds']}, in turn."
     yield ""
     yield f"- {described['processor']}, {described['cores']} cores, {described['system']}, {described['date']}"
@@ -105,7 +105,7 @@ def main(arguments=None):
     options = Parser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
     options.add_argument("--mib", type=positive, default=3072, help="of the array; 3072 if not given")
     options.add_argument("--limit", type=positive, default=700, help="MiB of a worker's memory; 700 if not given")
-    options.add_argument("--rounds", type=positive, default=3, help="3 if not given")
+    options.add_argument("--rounds", type=positive, default=7, help="7 if not given")
     options.add_argument("--workers", type=positive, nargs="+", default=WORKERS, help="1 2 4 if not given")
     options.add_argument("--out", type=Path, help="folder for scale.md and scale.json")
     chosen = options.parse_args(arguments)

@@ -19,7 +19,7 @@ author = "the authors of fq"
 project_copyright = author
 release = version = fq.__version__
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_copybutton"]
+extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_design"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["equivalence.md"]  # guide/equivalence.md includes it
 nitpicky = True
@@ -34,13 +34,16 @@ autosummary_generate = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
-myst_enable_extensions = ["substitution"]
+myst_enable_extensions = ["colon_fence", "substitution"]
 myst_heading_anchors = 3
 myst_substitutions = texts.read(ROOT / "docs")
 
 html_theme = "furo"
 pygments_dark_style = "monokai"
 html_title = f"fq {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_favicon = "pictures/favicon.svg"
 html_show_copyright = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -36,7 +36,7 @@ def parser():
     add("--processes", type=positive, metavar="N", default=5, help="of each way, for its peak memory (default: 5)")
     add("--rounds", type=positive, metavar="N", default=31, help="steps of each way that are timed (default: 31)")
     add("--threads", type=positive, metavar="N", default=os.cpu_count() or 1, help="default: all")
-    add("--out", type=Path, metavar="DIR", help="write mobilenet_v2.md, .json and .png here")
+    add("--out", type=Path, metavar="DIR", help="write mobilenet_v2.md, .json and .svg here")
     add("--alone", choices=WAYS, help=argparse.SUPPRESS)  # what each process measures
     return options
 

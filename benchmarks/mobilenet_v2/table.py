@@ -44,13 +44,13 @@ def rows(result):
 
 
 def write(result, folder):
-    """mobilenet_v2.md, .json and .png in the folder."""
+    """mobilenet_v2.md, .json and .svg in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mobilenet_v2.md").write_text(markdown(result), encoding="utf-8")
     (folder / "mobilenet_v2.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     from benchmarks.plot import save  # which needs matplotlib
 
-    save(picture(result["rows"]), folder / "mobilenet_v2.png")
+    save(picture(result["rows"]), folder / "mobilenet_v2.svg")
 
 
 def picture(rows):

@@ -16,15 +16,17 @@ def main(docs=DOCS):
     results = json.loads((benchmarks / "results.json").read_text("utf-8"))
     mobilenet = json.loads((benchmarks / "mobilenet_v2.json").read_text("utf-8"))
     frameworks = json.loads((pictures / "frameworks.json").read_text("utf-8"))
-    plot.save(plot.picture(results["rows"]), benchmarks / "speed.png")
-    plot.save(speed_bars.picture(results), pictures / "speed.png")
-    plot.save(table.picture(mobilenet["rows"]), benchmarks / "mobilenet_v2.png")
-    plot.save(staircase.picture(), pictures / "staircase.png")
-    plot.save(ranges.picture(), pictures / "ranges.png")
-    plot.save(frameworks_picture.picture(frameworks["rows"]), pictures / "frameworks.png")
+    plot.save(plot.picture(results["rows"]), benchmarks / "speed.svg")
+    plot.save(speed_bars.picture(results), pictures / "speed.svg")
+    plot.save(table.picture(mobilenet["rows"]), benchmarks / "mobilenet_v2.svg")
+    plot.save(staircase.picture(), pictures / "staircase.svg")
+    plot.save(ranges.picture(), pictures / "ranges.svg")
+    plot.save(frameworks_picture.picture(frameworks["rows"]), pictures / "frameworks.svg", follows_scheme=False)
     journey = json.loads((pictures / "journey.json").read_text("utf-8"))
-    plot.save(journey_picture.weights(journey["weights"]), pictures / "journey-weights.png")
-    plot.save(journey_picture.texts(journey["models"], journey["line"]), pictures / "journey-texts.png")
+    plot.save(journey_picture.weights(journey["weights"]), pictures / "journey-weights.svg")
+    plot.save(
+        journey_picture.texts(journey["models"], journey["line"]), pictures / "journey-texts.svg", follows_scheme=False
+    )
     page = docs.parent / "README.md"
     page.write_text(readme.filled(page.read_text("utf-8"), texts.read(docs)), "utf-8")
 

@@ -34,7 +34,7 @@ def kept_axes(x: da.Array, axis: Any, group: int | None) -> tuple[int, ...]:
 def cells(given: Any, axis: Any, group: int | None, settings: Settings) -> tuple[da.Array, da.Array, tuple[int, ...]]:
     """x, an array with an observer for each place of its chunks along the axes that are kept, and these axes."""
     fq.Observer(*settings)  # refuses what it refuses now, not when it is computed
-    x = array_of("x", given)
+    x = _without_empty_chunks(array_of("x", given))
     fq.Observer().update(np.zeros(1, x.dtype))
     kept = kept_axes(x, axis, group)
     if group is not None:
@@ -43,6 +43,12 @@ def cells(given: Any, axis: Any, group: int | None, settings: Settings) -> tuple
         x = of_whole(x, group, "x", "whole groups")
     observed = of_blocks(partial(_observed, settings), [x])
     return x, merged(observed, kept, _merged), kept
+
+
+def _without_empty_chunks(x: da.Array) -> da.Array:
+    """x, whose chunks of no elements would have observers that saw nothing."""
+    chunks = tuple(tuple(filter(None, sizes)) or (0,) for sizes in x.chunks)
+    return x if chunks == x.chunks else x.rechunk(chunks)
 
 
 def of_blocks(function: Callable[..., Any], arrays: list[da.Array]) -> da.Array:

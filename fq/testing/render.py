@@ -23,6 +23,7 @@ __all__ = ["html", "markdown", "text"]
 
 _LEGEND = ", ".join(f"{symbol} {status}" for status, symbol in SYMBOLS.items())
 _SIGNS = {HOLDS: "✓", FAILS: "✗", LAST_BITS: "≈", NOT_APPLICABLE: "·"}
+_SIGN_LEGEND = ", ".join(f"{sign} {status}" for status, sign in _SIGNS.items())
 _INTRODUCTION = """\
 # Where fake quantizations differ
 
@@ -110,7 +111,8 @@ def markdown(reports: Sequence[Report], command: str) -> str:
     told = _escaped(", ".join(f"{name} {version}" for name, version in versions.items()))
     parts = [_INTRODUCTION + f"    {one_line(command)}\n\nwith {told}; {'; '.join(seeds)}.\n"]
     for arithmetic, some in _by_arithmetic(reports):
-        parts.append(f"## Compared with y from {ARITHMETICS[arithmetic]}\n\n{_LEGEND}.\n\n{_fenced(table(some))}\n")
+        laws = _html_table(some, linked=False)  # GitHub and Sphinx show it; no line of it is empty, which would end it
+        parts.append(f"## Compared with y from {ARITHMETICS[arithmetic]}\n\n{_SIGN_LEGEND}.\n\n{laws}\n")
         parts += [_markdown_section(report) for report in some if not report.ok]
         if equal := [_escaped(report.candidate) for report in some if report.ok]:
             parts.append(f"### No difference found\n\n{'; '.join(equal)}.\n")
@@ -145,12 +147,6 @@ def _escaped(told: object) -> str:
 def _prose(about: str) -> str:
     """What a candidate tells of itself: code between single backticks stays code."""
     return re.sub(f"`[^`]*`|{_SPECIAL}", lambda found: f"\\{found[1]}" if found[1] else found[0], one_line(about))
-
-
-def _fenced(block: str) -> str:
-    fence = "`" * (max(map(len, re.findall("`+", block)), default=2) + 1)
-    fence = fence if len(fence) > 2 else "```"
-    return f"{fence}text\n{block}\n{fence}"
 
 
 def _span(told: str) -> str:
@@ -213,19 +209,19 @@ def _place(report: Report, law: str = "") -> str:
     return "-".join("".join(letter if letter.isalnum() else " " for letter in words.lower()).split())
 
 
-def _html_table(reports: Sequence[Report]) -> str:
+def _html_table(reports: Sequence[Report], linked: bool = True) -> str:
     names = "".join(f'<th scope="col">{_html(report.candidate)}</th>' for report in reports)
     rows = [f'<div class="wide"><table class="laws"><thead><tr><th scope="col">law</th>{names}</tr></thead><tbody>']
     for law in dict.fromkeys(result.law for report in reports for result in report.results):
-        cells = "".join(_html_cell(report, law) for report in reports)
+        cells = "".join(_html_cell(report, law, linked) for report in reports)
         rows.append(f'<tr><th scope="row">{_html(law)}</th>{cells}</tr>')
     return "\n".join([*rows, "</tbody></table></div>"])
 
 
-def _html_cell(report: Report, law: str) -> str:
+def _html_cell(report: Report, law: str, linked: bool) -> str:
     status = next((result.status for result in report.results if result.law == law), NOT_APPLICABLE)
     told = f'<span title="{status}" aria-label="{status}">{_SIGNS[status]}</span>'
-    if status in (FAILS, LAST_BITS):
+    if linked and status in (FAILS, LAST_BITS):
         told = f'<a href="#{_place(report, law)}">{told}</a>'
     return f'<td class="{_CLASSES[status]}">{told}</td>'
 

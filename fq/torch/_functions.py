@@ -15,7 +15,7 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, inplace
     Parameters
     ----------
     x : Tensor of float16, bfloat16, float32 or float64
-        Values to quantize, of any shape and strides, on the CPU. bfloat16 needs ml_dtypes.
+        Values to quantize, of any shape and strides, on any device. bfloat16 needs ml_dtypes.
     scale : Tensor, array or float
         Width of a step: positive and finite, cast to float32, or float64 for float64 x. It broadcasts into x: per
         channel is a scale of shape (C, 1, 1) for x of shape (N, C, H, W).
@@ -40,10 +40,11 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, inplace
     TypeError
         If x is not of the four types, or zero_point, qmin or qmax is not an integer.
     ValueError
-        If scale or zero_point does not broadcast into x, or a parameter is refused by `fq.fake_quantize`; with
-        ``inplace``, if x lies in memory that PyTorch does not own.
+        If scale or zero_point does not broadcast into x or lies on another device, or a parameter is refused by
+        `fq.fake_quantize`; with ``inplace``, if x lies in memory that PyTorch does not own. On other devices than the
+        CPU a refused scale or zero_point makes y NaN instead, as its value is not waited for.
     NotImplementedError
-        If a tensor is not on the CPU, or a tangent meets compiled code.
+        If a tangent meets compiled code.
 
     Examples
     --------

@@ -215,6 +215,19 @@ def test_ratios_of_tiny_and_huge_values_beside_zeros(size):
     np.testing.assert_allclose(found, fq.sqnr(x, y), rtol=1e-12)
 
 
+def test_chunks_without_elements_and_arrays_without_axes():
+    x = values(shape=(6, 8))
+    lazy = da.from_array(x, chunks=((2, 0, 4), (8,)))
+    assert 0 in lazy.chunks[0]
+    assert state_of(fq.dask.observe(lazy, axis=0).compute()) == state_of(fq.Observer(axis=0).update(x))
+    assert_same(computed(fq.dask.calibrate(lazy, axis=0)[:2]), fq.calibrate(x, axis=0)[:2])
+    assert_same(computed(fq.dask.forward(lazy, *GRID)), fq.forward(x, *GRID))
+    one = np.asarray(np.float32(0.3))
+    assert_same(computed(fq.dask.forward(da.from_array(one), *GRID)), tuple(map(np.asarray, fq.forward(one, *GRID))))
+    with pytest.raises(ValueError, match=r"no finite value|saw nothing"):
+        fq.dask.calibrate(da.zeros((0, 3), dtype=np.float32)).scale.compute()
+
+
 @pytest.mark.parametrize("split_every", [2, 3, 100])
 def test_any_tree_gives_the_same_state(split_every, monkeypatch):
     monkeypatch.setattr(_observers, "SPLIT_EVERY", split_every)

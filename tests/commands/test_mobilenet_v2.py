@@ -104,7 +104,7 @@ def test_the_command_writes_what_it_measured(tmp_path, capsys):
     page = (tmp_path / "mobilenet_v2.md").read_text()
     assert page == table.markdown(result)
     assert page.strip() in capsys.readouterr().out
-    assert (tmp_path / "mobilenet_v2.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "mobilenet_v2.svg").read_text("utf-8").startswith("<?xml")
 
 
 def test_percentages_are_relative_to_no_fake_quantization():

@@ -228,13 +228,15 @@ def test_markdown_shows_names_as_they_are():
     assert r"with \<v\> \`1\`; seed 0" in text
     assert "    python -m fq # hostile\n" in text
     assert "\n# h" not in text.removeprefix("# Where")
+    table = text[text.index('<div class="wide">') : text.index("</div>")]
+    assert "&lt;b&gt;a&lt;/b&gt;" in table
+    assert "\n\n" not in table
 
 
-def test_a_name_of_backticks_ends_no_block_and_no_code():
+def test_a_name_of_backticks_ends_no_code():
     report = Report.from_dict(changed(["results", 0, "counterexample", "found"], ["a `b`` c", ""]))
     text = render.markdown([dataclasses.replace(report, candidate="```")], "run")
-    assert "````text\n" in text
-    assert "\n````\n" in text
+    assert '<th scope="col">```</th>' in text
     assert "found ``` a `b`` c ``` (`  `)" in text
 
 
