@@ -475,10 +475,10 @@ def calibrate(
     --------
     >>> import dask.array as da
     >>> import fq.dask
-    >>> weights = da.from_array(np.float32([[0.5, -1.0], [3.0, 1.0]]), chunks=(1, 2))
+    >>> weights = da.from_array(np.float32([[0.5, -1.75], [3.5, 1.0]]), chunks=(1, 2))
     >>> qparams = fq.dask.calibrate(weights, 4, axis=0, symmetric=True, narrow_range=True)
     >>> qparams.scale.compute().tolist()
-    [[0.14285714924335480], [0.4285714328289032]]
+    [[0.25], [0.5]]
     """
     grid = {"signed": signed, "symmetric": symmetric, "narrow_range": narrow_range, "eps": eps, "formula": formula}
     settings = axis, group, method != "minmax", nonfinite

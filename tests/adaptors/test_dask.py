@@ -1,5 +1,6 @@
 """fq.dask: the bits of the NumPy functions for any chunks, lazily, and states that merge for any tree."""
 
+import doctest
 import warnings
 from itertools import product
 
@@ -380,3 +381,9 @@ def test_bfloat16_has_its_type():
     if bfloat16 is None:
         pytest.skip("ml_dtypes is not installed")
     assert fq.dask.fake_quantize(da.zeros(4, dtype=bfloat16), *GRID).dtype == bfloat16
+
+
+def test_examples():
+    failed, tried = doctest.testmod(fq.dask)
+    assert failed == 0
+    assert tried > 5

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 MODULES = [
     "fq",
+    "fq.dask",
     "fq.gradcheck",
     "fq.jax",
     "fq.onnx",
@@ -32,6 +33,7 @@ MODULES = [
     "fq.torch.torchao",
 ]
 NEEDS = {
+    "fq.dask": "dask",
     "fq.jax": "jax",
     "fq.onnx": "onnx",
     "fq.safetensors": "safetensors",
@@ -48,6 +50,7 @@ PAGES_NEED = {
     "jax-onnx": ["jax", "jax2onnx", "onnx", "onnxruntime", "sklearn"],
     "jax-qwix": ["qwix", "flax"],
     **{name: ["torch"] for name in ("pytorch", "pytorch-training", "pytorch-transforms", "pytorch-out")},
+    "scale": ["dask", "xarray"],
     "tutorial": ["hypothesis"],
     "equivalence": ["hypothesis"],
     "export": ["onnx", "onnxruntime", "safetensors"],
