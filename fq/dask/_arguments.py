@@ -57,7 +57,14 @@ def _with_values(parameters: tuple[Any, ...]) -> list[Any]:
     scale, *levels = parameters
     some = next((one for one in levels if not is_lazy(one)), 0)
     known = [np.ones((), scale.dtype) if is_lazy(scale) else scale]
-    return known + [np.asarray(some).astype(one.dtype) if is_lazy(one) else one for one in levels]
+    return known + [_as_type(some, one.dtype) if is_lazy(one) else one for one in levels]
+
+
+def _as_type(level: Any, dtype: np.dtype[Any]) -> Any:
+    """The level, or the nearest one that the type has."""
+    if dtype.kind in "iu":
+        level = np.clip(level, max(np.iinfo(dtype).min, -(2**63)), min(np.iinfo(dtype).max, 2**63 - 1))
+    return np.asarray(level).astype(dtype)
 
 
 def with_an_axis(name: str, given: Any) -> da.Array:

@@ -229,6 +229,13 @@ def test_chunks_without_elements_and_arrays_without_axes():
         fq.dask.calibrate(da.zeros((0, 3), dtype=np.float32)).scale.compute()
 
 
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int64", "uint64"])
+def test_levels_that_are_not_known_yet_may_be_of_any_integer_type(kind):
+    x, zero_point = values(), np.arange(5).astype(kind).reshape(5, 1)
+    found = fq.dask.forward(da.from_array(x, chunks=3), 0.25, da.from_array(zero_point, chunks=2), -8, 7)
+    assert_same(computed(found), fq.forward(x, 0.25, zero_point, -8, 7))
+
+
 @pytest.mark.parametrize("split_every", [2, 3, 100])
 def test_any_tree_gives_the_same_state(split_every, monkeypatch):
     monkeypatch.setattr(_observers, "SPLIT_EVERY", split_every)
