@@ -13,6 +13,10 @@ import fq
 from benchmarks import machine, report, sections, timing
 from benchmarks.peers import ALL_THREADS
 
+TOLD = (
+    "Speed of fq relative to memcpy, and to its peers. Takes about two minutes, with --peers three, and with --quick "
+    "some seconds."
+)
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 SHORT_ROWS, CHANNELS_LAST = (32, 160, 7, 7), (32, 56, 56, 144)
 LEARNABLE = {  # title -> the shape for so many elements, and the axis of the channels
@@ -52,7 +56,7 @@ def positive(text):
 
 def parser():
     """The options."""
-    options = Parser(prog="python -m benchmarks", description="Speed of fq relative to memcpy, and to its peers.")
+    options = Parser(prog="python -m benchmarks", description=TOLD)
     add = options.add_argument
     add("--sizes", nargs="+", type=size, metavar="N", help="elements, such as 4096, 64K or 16M (default: 64K 1M 16M)")
     add("--types", nargs="+", choices=sections.TYPES, default=["float32"], help="default: float32")
