@@ -1,9 +1,12 @@
-"""Stands in for JAX, PyTorch, torchao, ONNX and safetensors, so that the site comes out the same without them."""
+"""Stands in for Dask, JAX, PyTorch, torchao, ONNX and safetensors, so that the site comes out the same without them."""
 
 import sys
 from unittest.mock import MagicMock
 
 _MODULES = (
+    "dask",
+    "dask.array",
+    "dask.array.core",
     "jax",
     "jax.export",
     "jax.experimental.custom_partitioning",

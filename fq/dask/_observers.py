@@ -12,7 +12,7 @@ import fq
 from fq.dask._blocks import array_of, mapped, of_whole
 
 Array = np.ndarray[Any, Any]
-Settings = tuple[Any, Any, bool, str]
+Settings = tuple[Any, ...]  # axis, group, distribution, nonfinite
 
 SPLIT_EVERY = 8  # states that a task merges
 
