@@ -76,15 +76,20 @@ def calls_on(x, scale, zero_point, names, lay=touched, **level):
     calls = {}
     for name, row in ROWS.items():  # what one writes, such as a mask, a later one reads
         function = getattr(fq, name, fq._core.divide[name])
-        inputs = [values[operand] for operand in row["inputs"] + row["parameters"]]
+        inputs = [values[operand] for operand in named(row, row["inputs"] + row["parameters"])]
         results, several = function(*inputs), len(row["outputs"]) > 1
-        for operand, result in zip(row["outputs"], results if several else [results], strict=True):
+        for operand, result in zip(named(row, row["outputs"]), results if several else [results], strict=True):
             if operand not in values:
                 values[operand] = (lay if result.shape == x.shape else touched)(result.shape, result.dtype)
             values[operand][...] = result
-        out = tuple(values[operand] for operand in row["outputs"])
+        out = tuple(values[operand] for operand in named(row, row["outputs"]))
         calls[name] = partial(function, *inputs, out=out if several else out[0])
     return {name: calls[name] for name in names}
+
+
+def named(row, operands):
+    """The names of operands, of which what is packed has another than what is not."""
+    return [f"packed {operand}" if operand == row["packed"] else operand for operand in operands]
 
 
 def scalar_calls(x, names):
@@ -193,18 +198,26 @@ def both(first, second):
 
 
 def learnable_cell(title, shape, axis, target, with_torch):
-    """backward_learnable beside np.add of its two inputs: a scale for all, or one per channel along `axis`."""
+    """backward_learnable, and that from codes, beside np.add of its two inputs: a scale for all, or one per channel along `axis`."""
     x, dy, dx = normal(shape, np.float32, 1), normal(shape, np.float32, 2), touched(shape, np.float32)
     channels = () if axis is None else (shape[axis],)
     scale = np.linspace(0.04, 0.06, math.prod(channels), dtype=np.float32).reshape(channels)
     zero_point = np.zeros(channels, np.int64)
     along = () if axis is None else channels + (1,) * (len(shape) - 1 - axis)
     qparams = scale.reshape(along), zero_point.reshape(along), QMIN, QMAX
-    call = partial(fq.backward_learnable, dy, x, *qparams, out=(dx, None, None))
+    kept = {
+        "learnable": x,
+        "residual": fq.forward_residual(x, *qparams)[1],
+        "residual_packed": fq.forward_residual_packed(x, *qparams)[1],
+    }
+    calls = {
+        f"backward_{how}": partial(getattr(fq, f"backward_{how}"), dy, one, *qparams, out=(dx, None, None))
+        for how, one in kept.items()
+    }
     candidates = [
         copy_of(x),
         Candidate(ADD, partial(np.add, dy, x, out=dx), gives="a sum"),
-        Candidate("fq.backward_learnable", call, partial(use, target, 1), target, 1, "dx and sums"),
+        *ours(calls, target, "dx and sums"),
     ]
     theirs = [peers.build("PyTorch learnable", x, 1, dy, scale, zero_point, axis)] if with_torch else []
     return with_peers(Cell(title, "float32", x.shape, x.size, candidates), theirs)

@@ -22,7 +22,12 @@ except ModuleNotFoundError as error:
 from fq import _docs, _errors, gradcheck, reciprocal, reference
 from fq.calibration import MovingAverage, calibrate, grouped, sqnr
 from fq.integers import dequantize, dequantize_packed, pack, quantize, quantize_packed, unpack
-from fq.learnable import backward_learnable, scale_gradient_factor
+from fq.learnable import (
+    backward_learnable,
+    backward_residual,
+    backward_residual_packed,
+    scale_gradient_factor,
+)
 from fq.observer import Observer
 from fq.qparams import QParams, choose_qparams
 
@@ -35,6 +40,8 @@ backward = _core.divide["backward"]
 backward_recompute = _core.divide["backward_recompute"]
 forward_packed = _core.divide["forward_packed"]
 backward_packed = _core.divide["backward_packed"]
+forward_residual = _core.divide["forward_residual"]
+forward_residual_packed = _core.divide["forward_residual_packed"]
 
 set_num_threads = _core.set_num_threads
 get_num_threads = _core.get_num_threads
@@ -48,6 +55,8 @@ __all__ = [
     "backward_learnable",
     "backward_packed",
     "backward_recompute",
+    "backward_residual",
+    "backward_residual_packed",
     "calibrate",
     "choose_qparams",
     "dequantize",
@@ -55,6 +64,8 @@ __all__ = [
     "fake_quantize",
     "forward",
     "forward_packed",
+    "forward_residual",
+    "forward_residual_packed",
     "get_num_threads",
     "gradcheck",
     "grouped",

@@ -1,10 +1,23 @@
 """The public names of fq, for type checkers."""
 
 from fq import gradcheck, reciprocal, reference
-from fq._core import _Backward, _BackwardPacked, _BackwardRecompute, _Forward, _ForwardPacked, _Quantize
+from fq._core import (
+    _Backward,
+    _BackwardPacked,
+    _BackwardRecompute,
+    _Forward,
+    _ForwardPacked,
+    _ForwardResidual,
+    _Quantize,
+)
 from fq.calibration import MovingAverage, calibrate, grouped, sqnr
 from fq.integers import dequantize, dequantize_packed, pack, quantize, quantize_packed, unpack
-from fq.learnable import backward_learnable, scale_gradient_factor
+from fq.learnable import (
+    backward_learnable,
+    backward_residual,
+    backward_residual_packed,
+    scale_gradient_factor,
+)
 from fq.observer import Observer
 from fq.qparams import QParams, choose_qparams
 
@@ -14,6 +27,8 @@ backward_recompute: _BackwardRecompute
 fake_quantize: _Quantize
 forward: _Forward
 forward_packed: _ForwardPacked
+forward_residual: _ForwardResidual
+forward_residual_packed: _ForwardPacked
 
 def get_num_threads() -> int: ...
 def set_num_threads(n: int, /) -> None: ...
@@ -27,6 +42,8 @@ __all__ = [
     "backward_learnable",
     "backward_packed",
     "backward_recompute",
+    "backward_residual",
+    "backward_residual_packed",
     "calibrate",
     "choose_qparams",
     "dequantize",
@@ -34,6 +51,8 @@ __all__ = [
     "fake_quantize",
     "forward",
     "forward_packed",
+    "forward_residual",
+    "forward_residual_packed",
     "get_num_threads",
     "gradcheck",
     "grouped",

@@ -12,6 +12,7 @@ class _Operation(TypedDict):
     parameters: list[str]
     outputs: list[str]
     reduction: bool
+    packed: str | None
 
 _Bins = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint64]]
 
@@ -33,6 +34,8 @@ def _all_set(bits: np.ndarray, n: int, /) -> bool: ...
 def _into_new(ufunc: np.ufunc, out: object, /, *inputs: object) -> Any: ...
 def _describe(ufunc: np.ufunc, doc: str, /) -> None: ...
 def _backward_learnable(reciprocal: bool, /, *arguments: object) -> tuple[Any, Any, Any] | None: ...
+def _backward_residual(reciprocal: bool, /, *arguments: object) -> tuple[Any, Any, Any] | None: ...
+def _backward_residual_packed(reciprocal: bool, /, *arguments: object) -> tuple[Any, Any, Any] | None: ...
 def _choose_qparams(type: type, /, *arguments: object) -> Any: ...
 def _clip_range(
     method: str, dtype: np.dtype, bins: object, low: object, high: object, steps: int, symmetric: bool, share: float, /
@@ -111,6 +114,19 @@ class _ForwardPacked(np.ufunc):  # type: ignore[misc]
         *args: Any,
         **kwargs: Any,
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]: ...
+
+@type_check_only
+class _ForwardResidual(np.ufunc):  # type: ignore[misc]
+    def __call__(
+        self,
+        x: ArrayLike,
+        scale: ArrayLike,
+        zero_point: ArrayLike,
+        qmin: ArrayLike,
+        qmax: ArrayLike,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[NDArray[Any], NDArray[np.int8]]: ...
 
 @type_check_only
 class _Backward(np.ufunc):  # type: ignore[misc]

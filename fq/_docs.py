@@ -78,6 +78,20 @@ dx : array of the type of x, or of dy where there is no x
     a zero of its sign.""",
 }
 
+_CODES = """\
+residual : array of {dtype}
+    {kept}, in the place of x: `backward_residual{suffix}` takes them."""
+
+_RESIDUAL = """\
+With q_unclamped as above and q the level it is clamped to, the code of x is::
+
+    rint((q - zero_point - {quotient}) * {steps})   in range, from -{last} to {last}
+    {beyond} with the sign of x                             where x was clamped
+    {nan}                                      of NaN
+
+No level may lie further than 2**15 from zero_point, or 2**44 in float64: beyond, half an ulp of the quotient exceeds a
+step of such a code."""
+
 _TYPE_ERRORS = {
     "x": "x is not of the four types",
     "dy": "dy is not of the four types",
@@ -199,6 +213,62 @@ Examples
 array([30], dtype=uint8)
 >>> {module}.backward_packed(np.ones_like(x), bits)
 array([0., 1., 1., 1., 1., 0.], dtype=float32)""",
+    "forward_residual": """\
+Fake-quantize x, and keep of x what the gradient of scale needs: a byte an element.
+
+{sections}
+
+Notes
+-----
+::
+
+{formula}
+
+{rounding}
+
+{residual}
+
+{references}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> x = np.array([-9.0, -0.3, 0.0, 0.2, np.nan, 5.0], np.float32)
+>>> y, residual = {module}.forward_residual(x, 0.25, 0, -8, 7)
+>>> residual
+array([-127,   50,    0,   50, -128,  127], dtype=int8)
+>>> dx, dscale, dzero_point = {module}.backward_residual(np.ones_like(x), residual, 0.25, 0, -8, 7)
+>>> dx, dzero_point
+(array([0., 1., 1., 1., 0., 0.], dtype=float32), np.float32(-0.5))""",
+    "forward_residual_packed": """\
+Fake-quantize x, and keep of x what the gradient of scale needs: four bits an element.
+
+{sections}
+
+Notes
+-----
+::
+
+{formula}
+
+{rounding}
+
+{residual}
+
+A code is stored as four bits in two's complement, the first of two in the lower half of a byte, as ONNX stores INT4.
+
+{references}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> x = np.array([-9.0, -0.3, 0.0, 0.2, 5.0], np.float32)
+>>> y, residual = {module}.forward_residual_packed(x, 0.25, 0, -8, 7)
+>>> residual
+array([41, 32,  7], dtype=uint8)
+>>> dx, dscale, dzero_point = {module}.backward_residual_packed(np.ones_like(x), residual, 0.25, 0, -8, 7)
+>>> dx, dzero_point
+(array([0., 1., 1., 1., 0.], dtype=float32), np.float32(-0.5))""",
     "backward_packed": """\
 The straight-through gradient from a mask of one bit an element.
 
@@ -221,7 +291,7 @@ def _sections(name):
     """Parameters, Returns and Raises."""
     operation = _OPERATIONS[name]
     inputs, outputs, has_grid = operation["inputs"], operation["outputs"], bool(operation["parameters"])
-    packed = "bits" in inputs + outputs
+    packed = bool(operation["packed"])
     wrong = [_TYPE_ERRORS[one] for one in inputs] + ["zero_point, qmin or qmax is not an integer"] * has_grid
     values = "scale is not positive and finite, qmin exceeds qmax, zero_point lies outside them, a level is not exact, "
     values = values * has_grid + "the last axis of bits is not ceil(n / 8), " * ("bits" in inputs)
@@ -237,10 +307,36 @@ def _sections(name):
     return "\n\n".join(
         (
             _section("Parameters", parts),
-            _section("Returns", [_OUTPUTS[one] for one in outputs]),
+            _section("Returns", [_output(name, one) for one in outputs]),
             _section("Raises", [f"{error}\n{fill(text, 115, **_INDENT)}" for error, text in raises.items()]),
         )
     )
+
+
+_KEPT = {
+    "forward_residual": {
+        "dtype": "int8",
+        "kept": "The residuals as codes of 8 bits, of the broadcast shape",
+        "suffix": "",
+        "steps": 252,
+        "last": 126,
+        "beyond": 127,
+        "nan": -128,
+    },
+    "forward_residual_packed": {
+        "dtype": "uint8",
+        "kept": "The residuals as codes of 4 bits, the last axis packed to ceil(n / 2) bytes; spare bits are 0",
+        "suffix": "_packed",
+        "steps": 12,
+        "last": 6,
+        "beyond": 7,
+        "nan": -8,
+    },
+}
+
+
+def _output(name, one):
+    return _CODES.format(**_KEPT[name]) if one == "residual" else _OUTPUTS[one]
 
 
 def _section(title, parts):
@@ -256,6 +352,7 @@ def text_of(name, module):
         module=module,
         formula=_FORMULA.format(**arithmetic),
         rounding=_ROUNDING.format(**arithmetic),
+        residual=_RESIDUAL.format(**arithmetic, **_KEPT[name]) if name in _KEPT else "",
     )
 
 

@@ -14,6 +14,10 @@ _LEVELS = "zero_point", "qmin", "qmax"
 _OF_NUMPY = "out", "where", "axes", "axis", "keepdims", "casting", "order", "dtype", "subok", "signature", "sig"
 
 
+class Told(TypeError):
+    """A TypeError that says all there is to say."""
+
+
 def misnamed(name: str, by_position: int, keywords: tuple[str, ...] | None) -> None:
     """The TypeError that Python raises for a function of these arguments, one of which is missing or given twice."""
     names, keywords = _names(name), keywords or ()
@@ -31,7 +35,7 @@ def misnamed(name: str, by_position: int, keywords: tuple[str, ...] | None) -> N
 def check(name: str, given: tuple[Any, ...]) -> None:
     """Refuse what NumPy would take in silence: masked arrays whose mask would be lost, and levels beyond int64."""
     operation = _OPERATIONS[name]
-    loses_masks = operation["reduction"] or "bits" in operation["inputs"] + operation["outputs"]
+    loses_masks = operation["reduction"] or operation["packed"]
     for label, one in zip(_names(name), given, strict=True):
         if loses_masks and isinstance(one, np.ma.MaskedArray):
             raise TypeError(
@@ -65,13 +69,15 @@ def explain(name: str, error: Exception, given: tuple[Any, ...], out: Any) -> Ex
     if any(_overrides(one) for one in given):
         return None
     operation = _OPERATIONS[name]
+    if isinstance(error, Told):
+        return TypeError(str(error))
     if isinstance(error, TypeError):
         return _about_type(name, str(error), given) or _about_out(operation["outputs"], out)
     shapes = _shapes(given)
     if shapes is None:
         return None
     inputs = operation["inputs"]
-    if "bits" in inputs + operation["outputs"]:
+    if operation["packed"]:
         for label, shape in zip(inputs, shapes, strict=False):
             if not shape:
                 return ValueError(f"{label} must have an axis, the last one being packed: np.atleast_1d({label})")

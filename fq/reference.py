@@ -24,11 +24,15 @@ __all__ = [
     "backward_learnable",
     "backward_packed",
     "backward_recompute",
+    "backward_residual",
+    "backward_residual_packed",
     "dequantize",
     "dequantize_packed",
     "fake_quantize",
     "forward",
     "forward_packed",
+    "forward_residual",
+    "forward_residual_packed",
     "pack",
     "quantize",
     "quantize_packed",
@@ -265,6 +269,134 @@ def backward_learnable(
         return dx, dscale.astype(compute)[()], dzero_point.astype(compute)[()]
 
 
+def forward_residual(
+    x: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike,
+    qmin: ArrayLike,
+    qmax: ArrayLike,
+    *,
+    arithmetic: str = "divide",
+) -> tuple[NDArray[Any], NDArray[np.int8]]:
+    """The nearest point of the grid, and the residuals as codes of 8 bits.
+
+    Parameters
+    ----------
+    x, scale, zero_point, qmin, qmax
+        As for `fq.forward_residual`.
+    arithmetic : {"divide", "reciprocal"}
+        Whether to compute x / scale, or x * (1 / scale).
+
+    Returns
+    -------
+    y : array or scalar of the type of x
+    residual : array or scalar of int8
+
+    Examples
+    --------
+    >>> forward_residual(np.array([0.2, 9.0]), 0.25, 0, -8, 7)
+    (array([0.25, 1.75]), array([ 50, 127], dtype=int8))
+    """
+    y = forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)[0]
+    return y, _codes(x, scale, zero_point, qmin, qmax, arithmetic, 8)[()]
+
+
+def forward_residual_packed(
+    x: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike,
+    qmin: ArrayLike,
+    qmax: ArrayLike,
+    *,
+    arithmetic: str = "divide",
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """The nearest point of the grid, and the residuals as codes of 4 bits.
+
+    Parameters
+    ----------
+    x, scale, zero_point, qmin, qmax
+        As for `fq.forward_residual_packed`.
+    arithmetic : {"divide", "reciprocal"}
+        Whether to compute x / scale, or x * (1 / scale).
+
+    Returns
+    -------
+    y : array of the type of x
+    residual : array of uint8
+    """
+    ends = [np.asarray(end)[..., np.newaxis] if np.ndim(end) else end for end in (qmin, qmax)]
+    y, _ = forward_packed(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)
+    return y, pack(_codes(x, scale, zero_point, ends[0], ends[1], arithmetic, 4), 4)
+
+
+def backward_residual(
+    dy: ArrayLike,
+    residual: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike,
+    qmin: ArrayLike,
+    qmax: ArrayLike,
+    *,
+    arithmetic: str = "divide",
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The gradients of x, scale and zero_point from codes of 8 bits.
+
+    Parameters
+    ----------
+    dy, residual, scale, zero_point, qmin, qmax
+        As for `fq.backward_residual`.
+    arithmetic : {"divide", "reciprocal"}
+        Whether 1 / scale must be finite too.
+
+    Returns
+    -------
+    dx, dscale, dzero_point : array or scalar
+        Of the shapes of dy, scale and zero_point.
+
+    Examples
+    --------
+    >>> backward_residual(np.ones(2), np.int8([50, 127]), 0.25, 0, -8, 7)
+    (array([1., 0.]), np.float64(7.198412698412699), np.float64(-0.25))
+    """
+    dy, codes = _native(dy), _array(residual)
+    if codes.dtype != np.int8:
+        raise TypeError(f"residual must be int8, got {codes.dtype}")
+    return _backward_codes(dy, codes, (scale, zero_point, qmin, qmax), arithmetic, 8)
+
+
+def backward_residual_packed(
+    dy: ArrayLike,
+    residual: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike,
+    qmin: ArrayLike,
+    qmax: ArrayLike,
+    *,
+    arithmetic: str = "divide",
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The gradients of x, scale and zero_point from codes of 4 bits.
+
+    Parameters
+    ----------
+    dy, residual, scale, zero_point, qmin, qmax
+        As for `fq.backward_residual_packed`.
+    arithmetic : {"divide", "reciprocal"}
+        Whether 1 / scale must be finite too.
+
+    Returns
+    -------
+    dx, dscale, dzero_point : array or scalar
+        Of the shapes of dy, scale and zero_point.
+    """
+    dy, packed = _native(dy), _array(residual)
+    if packed.dtype != np.uint8:
+        raise TypeError(f"residual must be uint8, got {packed.dtype}")
+    if not dy.ndim or packed.shape != (*dy.shape[:-1], -(-dy.shape[-1] // 2)):
+        raise ValueError(f"residual must have half the last axis of dy, {dy.shape}, got {packed.shape}")
+    ends = (np.asarray(end)[..., np.newaxis] if np.ndim(end) else end for end in (qmin, qmax))
+    return _backward_codes(dy, unpack(packed, 4, dy.shape[-1]), (scale, zero_point, *ends), arithmetic, 4)
+
+
 def quantize(
     x: ArrayLike,
     scale: ArrayLike,
@@ -491,6 +623,42 @@ def _mask(bits: Array, n: int) -> Array:
     return mask.reshape(*bits.shape[:-1], n)
 
 
+def _codes(
+    x: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, qmin: ArrayLike, qmax: ArrayLike, arithmetic: str, bits: int
+) -> Array:
+    """The residuals as codes, of int8."""
+    x = _native(x)
+    compute, last = _type_computed_in(x), 2 ** (bits - 1) - 2
+    scale, lowest, highest = _checked(scale, zero_point, qmin, qmax, compute, arithmetic, residual=True)
+    with np.errstate(all="ignore"):
+        quotient = _quotient(x.astype(compute), scale, arithmetic)
+        rounded = np.rint(quotient)
+        code = np.rint((np.clip(rounded, lowest, highest) - quotient) * compute(2 * last))
+        code = np.where((lowest <= rounded) & (rounded <= highest), code, np.copysign(last + 1, quotient))
+        codes: Array = np.where(np.isnan(x), -last - 2, code).astype(np.int8)
+        return codes
+
+
+def _backward_codes(
+    dy: Array, codes: Array, qparams: tuple[Any, ...], arithmetic: str, bits: int
+) -> tuple[Array, Array, Array]:
+    if dy.shape != codes.shape:
+        raise ValueError(f"dy and residual must have one shape, got {dy.shape} and {codes.shape}")
+    last, of_scale, of_zero_point = 2 ** (bits - 1) - 2, np.shape(qparams[0]), np.shape(qparams[1])
+    compute = _type_computed_in(dy)
+    scale, zero_point, qmin, qmax = qparams
+    scale, lowest, highest = _checked(scale, zero_point, qmin, qmax, compute, arithmetic, residual=True)
+    dx = backward(dy, abs(codes.astype(np.int16)) <= last)
+    with np.errstate(all="ignore"):
+        wide = dy.astype(np.float64)
+        below, above, is_nan = codes == -last - 1, codes == last + 1, codes == -last - 2
+        inside = np.where(below | above, 0.0, wide * np.where(is_nan, np.nan, codes))
+        ends = np.where(below, wide * lowest, np.where(above, wide * highest, 0.0))
+        dscale = _sum_to(of_scale, ends) + _sum_to(of_scale, inside) / (2 * last)
+        dzero_point = _sum_to(of_zero_point, np.where(below | above, -wide * scale, 0.0))
+        return dx, dscale.astype(compute)[()], dzero_point.astype(compute)[()]
+
+
 def _sum_to(shape: tuple[int, ...], terms: Array) -> Array:
     """The sums of terms over the axes along which an array of this shape is broadcast."""
     lengths = (1,) * (terms.ndim - len(shape)) + tuple(shape)
@@ -535,6 +703,7 @@ def _checked(
     qmax: ArrayLike,
     compute: type[np.floating[Any]],
     arithmetic: str,
+    residual: bool = False,
 ) -> tuple[Array, Array, Array]:
     """scale, qmin - zero_point and qmax - zero_point in the type computed in, or a TypeError or ValueError."""
     levels = np.asarray(zero_point), np.asarray(qmin), np.asarray(qmax)
@@ -543,7 +712,8 @@ def _checked(
     if any(np.any(level > np.iinfo(np.int64).max) for level in levels if level.dtype.kind == "u"):
         raise ValueError("zero_point, qmin and qmax must be levels of int64")
     zero_point, qmin, qmax = (level.astype(np.int64) for level in levels)
-    exact = 2**53 if compute is np.float64 else 2**24
+    exact = (2**53 if compute is np.float64 else 2**24) >> 9 * residual
+    beyond = f"at most {exact} for a residual: keep x" if residual else "exact"
     scale = np.asarray(scale)
     if not np.can_cast(scale.dtype, compute, "same_kind"):
         raise TypeError(f"scale must be a real number or an array of them, got {scale.dtype}")
@@ -558,7 +728,7 @@ def _checked(
         if np.any((zero_point < qmin) | (zero_point > qmax)):
             raise ValueError(f"zero_point must lie within [{qmin}, {qmax}], got {zero_point}")
         if np.any(_distance(zero_point, qmin) > exact) or np.any(_distance(qmax, zero_point) > exact):
-            raise ValueError(f"every level minus zero_point must be exact, got {qmin}, {zero_point}, {qmax}")
+            raise ValueError(f"every level minus zero_point must be {beyond}, got {qmin}, {zero_point}, {qmax}")
         return scale, (qmin - zero_point).astype(compute), (qmax - zero_point).astype(compute)
 
 

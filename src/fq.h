@@ -96,8 +96,12 @@ typedef struct {
 /* What make_each found. */
 enum { FQ_REFUSED = 1, FQ_NOT_FAST = 2 /* a scale with which DIVIDE_FAST would go wrong */ };
 
-/* Makes n <= FQ_CHUNK sets ready, inv unless it is NULL. Where a set is refused, not all of them are made. */
-typedef int fq_make_each(const fq_ready *to, const fq_contiguous *given, size_t n, int reciprocal);
+/* The codes of residuals (kernel_residual.h) in range reach from -FQ_CODES(bits) to FQ_CODES(bits). */
+#define FQ_CODES(bits) ((1 << ((bits) - 1)) - 2)
+
+/* Makes n <= FQ_CHUNK sets ready, inv unless it is NULL. furthest: that a level may lie from zero_point. Where a set is refused, not
+ * all of them are made. */
+typedef int fq_make_each(const fq_ready *to, const fq_contiguous *given, size_t n, int reciprocal, uint64_t furthest);
 
 /* The least and the greatest key (keys.h) of each of `rows` rows, or of each of n columns; n is 1 or more. */
 typedef void fq_ends_of(const char *x, size_t n, size_t rows, ptrdiff_t row, int64_t *low, int64_t *high);

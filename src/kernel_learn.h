@@ -1,8 +1,8 @@
 /* The gradients of x, scale and zero_point in one pass: included by kernels.h for each element type.
  *
- * data: dx, dy, x, then three arrays of float64 sums:
+ * data: dx, dy, x or the codes of its residuals (kernel_residual.h), then three arrays of float64 sums:
  * inside: dy * residual where x is in range. The residual x - c * scale, c the level minus zero_point, is exact: the
- * quotient only decides c. NaN in x makes this sum NaN.
+ * quotient only decides c. NaN in x makes this sum NaN. Of codes it is their sum, in steps of the code.
  * below, above: dy where x was clamped to qmin, to qmax.
  * Where the elements of a row share their set, a call stores a sum for each row; where each element has a set, it adds to a
  * sum for each element. Every target adds in the same order, so that the sums have the same bits.
@@ -41,66 +41,104 @@ typedef struct {
     f64_vec *inside, *below, *above;
 } E(sums);
 
-static FQ_INLINE void E(add_products)(f64_vec *sum, C(vec) d, C(vec) residual)
+#if FQ_HAS_LANE_MASKS /* the target adds some lanes of a vector */
+static FQ_INLINE void E(add_above)(f64_vec *sum, C(vec) a, C(vec) b, C(vec) d) { C(add_above)(sum, a, b, d); }
+static FQ_INLINE void E(add_products)(f64_vec *sum, C(vec) a, C(vec) b, C(vec) d, C(vec) residual)
 {
-    for (size_t k = 0; k < P(WIDE); k++) {
-        const f64_vec a = C(widen)(d, k), b = C(widen)(residual, k);
-#if FQ_HAS_FMA
-        sum[k] = P(IN_F64) ? f64_add(sum[k], f64_mul(a, b)) : f64_fma(a, b, sum[k]);
+    C(add_products)(sum, a, b, d, residual);
+}
 #else
-        sum[k] = f64_add(sum[k], f64_mul(a, b));
+/* Adds d in the lanes where a > b. */
+static FQ_INLINE void E(add_above)(f64_vec *sum, C(vec) a, C(vec) b, C(vec) d)
+{
+    const C(vec) kept = C(keep_above)(a, b, d);
+    for (size_t k = 0; k < P(WIDE); k++) {
+        sum[k] = f64_add(sum[k], C(widen)(kept, k));
+    }
+}
+
+/* Adds d * residual, but in the lanes where a and b are numbers that differ. Products of float32 are exact. */
+static FQ_INLINE void E(add_products)(f64_vec *sum, C(vec) a, C(vec) b, C(vec) d, C(vec) residual)
+{
+    const C(vec) zero = C(set)(0), inside = C(where_apart)(a, b, zero, d), by = C(where_apart)(a, b, zero, residual);
+    for (size_t k = 0; k < P(WIDE); k++) {
+        const f64_vec v = C(widen)(inside, k), w = C(widen)(by, k);
+#if FQ_HAS_FMA
+        sum[k] = P(IN_F64) ? f64_add(sum[k], f64_mul(v, w)) : f64_fma(v, w, sum[k]);
+#else
+        sum[k] = f64_add(sum[k], f64_mul(v, w));
 #endif
     }
 }
+#endif
 
-static FQ_INLINE void E(add_vector)(f64_vec *sum, C(vec) d)
+/* What the sums take of `count` elements of a row from element i on: r, the rounded quotient, or NaN; c, r clamped; and the
+ * residual where they are equal. Codes are in range up to FQ_CODES(bits), as quotients are up to the ends of a grid; that of NaN is
+ * still a number. */
+static FQ_INLINE C(vec)
+    E(take)(const char *row, size_t i, size_t count, E(grid) g, fq_way way, int bits, C(vec) * r, C(vec) * c)
 {
-    for (size_t k = 0; k < P(WIDE); k++) {
-        sum[k] = f64_add(sum[k], C(widen)(d, k));
+    if (bits > 0) {
+        const C(vec) code = E(read_codes)(row, i, count, bits), last = C(set)(FQ_CODES(bits));
+        *r = code;
+        *c = C(max)(C(set)(-FQ_CODES(bits)), C(min)(last, code));
+        return code;
     }
-}
-
-/* v in the lanes where x was not clamped: r, the rounded quotient, is c, or is NaN. */
-static FQ_INLINE C(vec) E(not_clamped)(C(vec) r, C(vec) c, C(vec) v)
-{
-    return C(drop_above)(r, c, C(drop_above)(c, r, v));
+    const C(vec) v = E(load_some)((const elem_t *)(const void *)row + i, count);
+    *r = C(rint)(E(quotient)(v, g.l, way));
+    *c = C(max)(g.l.lo, C(min)(g.l.hi, *r));
+    return E(residual)(v, *c, g);
 }
 
 /* Stores dx of `count` elements, LANES or fewer, and adds to the sums. Lanes past count hold dy = 0 and are taken as in
  * range. A vector without a clamped element, the usual one, skips two of the sums: they would only grow by 0. */
-static FQ_INLINE void E(learn_vector)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t count, E(grid) g,
-                                      fq_way way, E(sums) sums)
+static FQ_INLINE void E(learn_vector)(elem_t *dx, const elem_t *dy, const char *row, size_t i, size_t count, E(grid) g,
+                                      fq_way way, int bits, E(sums) sums)
 {
     const unsigned all = (1u << LANES) - 1;
-    const C(vec) d = E(load_some)(dy, count), v = E(load_some)(x, count), q = E(quotient)(v, g.l, way);
-    unsigned in_range;
-    const C(vec) c = E(level)(q, g.l, &in_range);
-    C(vec) residual = E(residual)(v, c, g), inside = d, kept = C(set)(1);
-    in_range |= all & ~0u << count;
+    C(vec) r, c, kept = C(set)(1);
+    C(vec) residual = E(take)(row, i, count, g, way, bits, &r, &c);
+    const C(vec) d = E(load_some)(dy, count);
+    const unsigned in_range = C(equal)(c, r) | (all & ~0u << count);
     if (LANES == 1 || in_range != all) {
-        const C(vec) r = C(rint)(q);
-        residual = E(not_clamped)(r, c, residual), inside = E(not_clamped)(r, c, d);
         kept = C(keep)(in_range, kept);
-        E(add_vector)(sums.below, C(keep_above)(c, r, d));
-        E(add_vector)(sums.above, C(keep_above)(r, c, d));
+        if (bits > 0) {
+            r = residual = C(sub)(r, C(keep_above)(C(set)(-FQ_CODES(bits) - 1), r, C(set)((double)NAN)));
+        }
+        E(add_above)(sums.below, c, r, d);
+        E(add_above)(sums.above, r, c, d);
     }
     E(store_some)(dx, E(pack)(C(mul)(d, kept)), count, 0);
-    E(add_products)(sums.inside, inside, residual);
+    E(add_products)(sums.inside, c, r, d, residual);
 }
 
 enum { P(VECTORS) = FQ_SUMS / f64_LANES }; /* vectors of float64 that FQ_SUMS sums are */
 
-/* n <= FQ_SUMS elements, each added to the sum of its place. */
-static FQ_INLINE void E(learn_some)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t n, E(grid) g, fq_way way,
-                                    ptrdiff_t ahead, E(sums) sums)
+/* Asks for memory `ahead` bytes further in dx and dy, from element i on, and for the elements or codes of x there. */
+static FQ_INLINE void E(fetch)(elem_t *dx, const elem_t *dy, const char *row, size_t i, ptrdiff_t ahead, int bits)
+{
+    const ptrdiff_t elements = ahead / (ptrdiff_t)sizeof(elem_t);
+    prefetch_to_read(dy + i, ahead), prefetch_to_write(dx + i, ahead);
+    if (bits == 0) {
+        prefetch_to_read(row + i * sizeof(elem_t), ahead);
+    }
+    else {
+        prefetch_to_read(row + i * (size_t)bits / 8, elements * bits / 8);
+    }
+}
+
+/* n <= FQ_SUMS elements from element i of a row on, each added to the sum of its place. */
+static FQ_INLINE void E(learn_some)(elem_t *dx, const elem_t *dy, const char *row, size_t i, size_t n, E(grid) g,
+                                    fq_way way, int bits, ptrdiff_t ahead, E(sums) sums)
 {
     for (size_t j = 0; j < FQ_SUMS; j += CACHE_LINE / sizeof(elem_t)) {
-        prefetch_to_read(dy + j, ahead), prefetch_to_read(x + j, ahead), prefetch_to_write(dx + j, ahead);
+        E(fetch)(dx, dy, row, i + j, ahead, bits);
     }
     for (size_t j = 0; j < n; j += LANES) {
         const size_t at = j / f64_LANES;
         const E(sums) part = {sums.inside + at, sums.below + at, sums.above + at};
-        E(learn_vector)(dx + j, dy + j, x + j, n == FQ_SUMS ? LANES : E(lanes_at)(j, n), g, way, part);
+        E(learn_vector)(dx + i + j, dy + i + j, row, i + j, n == FQ_SUMS ? LANES : E(lanes_at)(j, n), g, way, bits,
+                        part);
     }
 }
 
@@ -116,8 +154,8 @@ static FQ_INLINE double E(total)(f64_vec *sums)
 }
 
 /* dx of a row, and its sums as number `row`. */
-static FQ_INLINE void E(learn_row)(elem_t *dx, const elem_t *dy, const elem_t *x, size_t n, E(levels) l,
-                                   const fq_params *p, fq_way way, char *const *data, size_t row)
+static FQ_INLINE void E(learn_row)(elem_t *dx, const elem_t *dy, const char *x, size_t n, E(levels) l,
+                                   const fq_params *p, fq_way way, int bits, char *const *data, size_t row)
 {
     const E(grid) g = E(grid_of)(l);
     f64_vec sum[FQ_KERNEL_SUMS][P(VECTORS)];
@@ -127,10 +165,10 @@ static FQ_INLINE void E(learn_row)(elem_t *dx, const elem_t *dy, const elem_t *x
         sum[0][k] = sum[1][k] = sum[2][k] = f64_set(0);
     }
     for (; n - i >= FQ_SUMS; i += FQ_SUMS) {
-        E(learn_some)(dx + i, dy + i, x + i, FQ_SUMS, g, way, p->ahead, sums);
+        E(learn_some)(dx, dy, x, i, FQ_SUMS, g, way, bits, p->ahead, sums);
     }
     if (i < n) {
-        E(learn_some)(dx + i, dy + i, x + i, n - i, g, way, p->ahead, sums);
+        E(learn_some)(dx, dy, x, i, n - i, g, way, bits, p->ahead, sums);
     }
     for (size_t k = 0; k < FQ_KERNEL_SUMS; k++) {
         ((double *)(void *)data[3 + k])[row] = E(total)(sum[k]);
@@ -138,34 +176,35 @@ static FQ_INLINE void E(learn_row)(elem_t *dx, const elem_t *dy, const elem_t *x
 }
 
 /* Rows with sums of their own. */
-static FQ_INLINE void E(learn_rows)(char *const *data, size_t n, const fq_params *p, fq_way way)
+static FQ_INLINE void E(learn_rows)(char *const *data, size_t n, const fq_params *p, fq_way way, int bits)
 {
     for (size_t row = 0; row < p->rows; row++) {
         const ptrdiff_t at = (ptrdiff_t)row;
         elem_t *dx = (elem_t *)(void *)(data[0] + at * p->row[0]);
         const elem_t *dy = (const elem_t *)(const void *)(data[1] + at * p->row[1]);
-        const elem_t *x = (const elem_t *)(const void *)(data[2] + at * p->row[2]);
-        E(learn_row)(dx, dy, x, n, E(levels_of_set)(p, row * p->next_set), p, way, data, row);
+        const char *x = data[2] + at * p->row[2];
+        E(learn_row)(dx, dy, x, n, E(levels_of_set)(p, row * p->next_set), p, way, bits, data, row);
     }
 }
 
 /* Rows that add to the same sums. The arrays of sums are padded to whole vectors, as those of the levels are. */
-static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params *p, fq_way way)
+static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params *p, fq_way way, int bits)
 {
     for (size_t i = 0; i < n; i += LANES) {
         const E(grid) g = E(grid_of)(E(levels_from)(p, i, way));
         const size_t count = E(lanes_at)(i, n);
-        char *dx = data[0] + i * sizeof(elem_t);
-        const char *dy = data[1] + i * sizeof(elem_t), *x = data[2] + i * sizeof(elem_t);
+        char *dx = data[0];
+        const char *dy = data[1], *x = data[2];
         f64_vec sum[FQ_KERNEL_SUMS][P(WIDE)];
         const E(sums) sums = {sum[0], sum[1], sum[2]};
         for (size_t k = 0; k < FQ_KERNEL_SUMS * P(WIDE); k++) {
             sum[k / P(WIDE)][k % P(WIDE)] = f64_read(data[3 + k / P(WIDE)], i + k % P(WIDE) * f64_LANES);
         }
         for (size_t row = 0; row < p->rows; row++, dx += p->row[0], dy += p->row[1], x += p->row[2]) {
-            prefetch_to_read(dy, p->ahead), prefetch_to_read(x, p->ahead), prefetch_to_write(dx, p->ahead);
-            E(learn_vector)((elem_t *)(void *)dx, (const elem_t *)(const void *)dy, (const elem_t *)(const void *)x,
-                            count, g, way, sums);
+            elem_t *const to = (elem_t *)(void *)dx;
+            const elem_t *const from = (const elem_t *)(const void *)dy;
+            E(fetch)(to, from, x, i, p->ahead, bits);
+            E(learn_vector)(to + i, from + i, x, i, count, g, way, bits, sums);
         }
         for (size_t k = 0; k < FQ_KERNEL_SUMS * P(WIDE); k++) {
             double *const to = (double *)(void *)data[3 + k / P(WIDE)];
@@ -174,12 +213,27 @@ static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params
     }
 }
 
-static FQ_INLINE void E(backward_learnable)(char *const *data, size_t n, const fq_params *p, fq_way way)
+static FQ_INLINE void E(learn_call)(char *const *data, size_t n, const fq_params *p, fq_way way, int bits)
 {
     if (E(is_each)(way)) {
-        E(learn_each)(data, n, p, way);
+        E(learn_each)(data, n, p, way, bits);
     }
     else {
-        E(learn_rows)(data, n, p, way);
+        E(learn_rows)(data, n, p, way, bits);
     }
+}
+
+static FQ_INLINE void E(backward_learnable)(char *const *data, size_t n, const fq_params *p, fq_way way)
+{
+    E(learn_call)(data, n, p, way, 0);
+}
+
+static FQ_INLINE void E(backward_residual)(char *const *data, size_t n, const fq_params *p, fq_way way)
+{
+    E(learn_call)(data, n, p, way, 8);
+}
+
+static FQ_INLINE void E(backward_residual_packed)(char *const *data, size_t n, const fq_params *p, fq_way way)
+{
+    E(learn_call)(data, n, p, way, 4);
 }

@@ -10,12 +10,14 @@
 
 #include "types.h"
 
-#define FQ_KIND_ROWS(X, with)                                                                     \
-    X(with, ELEMENTS, 'v', OF_TYPE, SAME_KIND, FQ_TYPE_NAMES)                                     \
-    X(with, BYTE_MASK, 'b', ALWAYS(8, Bool), NO, "an array of bool")                              \
-    X(with, BIT_MASK, 'u', ALWAYS(1, UInt8), NO, "an array of uint8, as forward_packed gives it") \
-    X(with, INTEGERS, 'q', STORED, NO, "an array of integers")                                    \
-    X(with, SCALE, 's', COMPUTED, SAME_KIND, "a real number or an array of them")                 \
+#define FQ_KIND_ROWS(X, with)                                                                             \
+    X(with, ELEMENTS, 'v', OF_TYPE, SAME_KIND, FQ_TYPE_NAMES)                                             \
+    X(with, BYTE_MASK, 'b', ALWAYS(8, Bool), NO, "an array of bool")                                      \
+    X(with, BIT_MASK, 'u', ALWAYS(1, UInt8), NO, "an array of uint8, as forward_packed gives it")         \
+    X(with, RESIDUALS, 'r', ALWAYS(8, Int8), NO, "an array of int8, as forward_residual gives it")        \
+    X(with, NIBBLES, 'n', ALWAYS(4, UInt8), NO, "an array of uint8, as forward_residual_packed gives it") \
+    X(with, INTEGERS, 'q', STORED, NO, "an array of integers")                                            \
+    X(with, SCALE, 's', COMPUTED, SAME_KIND, "a real number or an array of them")                         \
     X(with, LEVEL, 'i', ALWAYS(64, Int64), SAME_KIND, "an integer or an array of them")
 
 #define FQ_KIND_LETTER(with, NAME, letter, ...) FQ_##NAME = letter,

@@ -171,6 +171,9 @@ static PyObject *xla_handlers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(u
     return all;
 }
 
+#define REDUCTION(with, OP, op, ...)                       \
+    {"_" #op, (PyCFunction)(void *)fq_##op, METH_FASTCALL, \
+     "_" #op "(reciprocal, dy, x or residual, scale, zero_point, qmin, qmax, out): see fq/learnable.py."},
 static PyMethodDef methods[] = {
     {"types", fq_types, METH_NOARGS, "types(): the dtypes that x may have here."},
     {"targets", targets, METH_NOARGS, "targets(): the SIMD targets this machine can run, the best first."},
@@ -184,10 +187,8 @@ static PyMethodDef methods[] = {
      "_set_cache_threshold(bytes): another threshold; 0 for the machine's own."},
     {"compiler", compiler, METH_NOARGS, "compiler(): what built this extension."},
     {"has_openmp", has_openmp, METH_NOARGS, "has_openmp(): whether this build has threads of its own."},
-    {"_backward_learnable", (PyCFunction)(void *)fq_backward_learnable, METH_FASTCALL,
-     "_backward_learnable(reciprocal, dy, x, scale, zero_point, qmin, qmax, out): see fq/learnable.py."},
-    {"_choose_qparams", (PyCFunction)(void *)fq_choose_qparams, METH_FASTCALL,
-     "_choose_qparams(QParams, xmin, ..., eps, in_f64): see fq/qparams.py."},
+    FQ_REDUCTION_ROWS(REDUCTION, ){"_choose_qparams", (PyCFunction)(void *)fq_choose_qparams, METH_FASTCALL,
+                                   "_choose_qparams(QParams, xmin, ..., eps, in_f64): see fq/qparams.py."},
     {"_clip_range", fq_clip_range, METH_VARARGS,
      "_clip_range(method, dtype, bins, low, high, steps, symmetric, share): see fq/_clip.py."},
     {"_quantize", (PyCFunction)(void *)fq_quantize, METH_FASTCALL,

@@ -1,6 +1,8 @@
 /* The rows of ops.h as a table. */
 #include "operations.h"
 
+#include <string.h>
+
 #define COUNT(kinds) ((int)sizeof(kinds) - 1)
 #define OPERATION(with, OP, op, of_outputs, of_inputs, set, ...) \
     [FQ_##OP] = {.name = #op,                                    \
@@ -8,6 +10,7 @@
                  .parameters = COUNT(FQ_KINDS_##set),            \
                  .outputs = COUNT(of_outputs),                   \
                  .arrays = COUNT(of_outputs of_inputs),          \
+                 .divides = FQ_DIVIDES_##set,                    \
                  .kinds = of_inputs FQ_KINDS_##set of_outputs,   \
                  .kind = of_outputs of_inputs,                   \
                  .array_names = {__VA_ARGS__},                   \
@@ -30,6 +33,11 @@ int fq_sums_of(const fq_operation *op)
         sums++;
     }
     return sums;
+}
+
+int fq_residual_bits(const fq_operation *op)
+{
+    return strchr(op->kind, FQ_RESIDUALS) != NULL ? 8 : strchr(op->kind, FQ_NIBBLES) != NULL ? 4 : 0;
 }
 
 int fq_operand_of(const fq_operation *op, int array)

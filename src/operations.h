@@ -9,6 +9,7 @@ enum { FQ_MOST_OPERANDS = 8, FQ_MOST_NAMES = 8 };
 typedef struct {
     const char *name;
     int inputs, parameters, outputs, arrays;
+    int divides; /* by scale, in each of the ways */
     const char *kinds;                      /* a letter of kinds.h an operand */
     const char *kind;                       /* a letter an array of an fq_call, the outputs first */
     const char *array_names[FQ_MOST_NAMES]; /* of inputs, outputs, sums; the rest is NULL */
@@ -21,6 +22,9 @@ const char *fq_name_of(const fq_operation *op, int operand);
 
 /* How many sums a reduction gives besides its outputs; 0 for a map. */
 int fq_sums_of(const fq_operation *op);
+
+/* The bits of the residuals that it writes or reads, or 0. */
+int fq_residual_bits(const fq_operation *op);
 
 /* The operand that is this array of an fq_call, whose outputs come first. */
 int fq_operand_of(const fq_operation *op, int array);

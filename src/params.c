@@ -30,10 +30,18 @@ static fq_values values_at(const fq_given *given, size_t i, int in_f64)
 
 static double reciprocal(double scale, int in_f64) { return in_f64 ? 1 / scale : (double)(1 / (float)scale); }
 
+/* How far a level may lie from zero_point: all integers up to there are exact. Half an ulp of a quotient there is a step of a
+ * code of 8 bits, or less. */
+static uint64_t furthest_level(fq_arithmetic arithmetic)
+{
+    return UINT64_C(1) << ((arithmetic.in_f64 ? 53 : 24) - (arithmetic.residual ? 9 : 0));
+}
+
 /* The differences are taken without a sign, since they can exceed int64. */
 static fq_status check(const fq_values *v, fq_arithmetic arithmetic)
 {
-    const uint64_t exact = UINT64_C(1) << (arithmetic.in_f64 ? 53 : 24);
+    const uint64_t below = (uint64_t)v->zero_point - (uint64_t)v->qmin;
+    const uint64_t above = (uint64_t)v->qmax - (uint64_t)v->zero_point, furthest = furthest_level(arithmetic);
     if (!(v->scale > 0 && v->scale < (double)INFINITY)) {
         return FQ_BAD_SCALE;
     }
@@ -46,8 +54,8 @@ static fq_status check(const fq_values *v, fq_arithmetic arithmetic)
     if (v->zero_point < v->qmin || v->zero_point > v->qmax) {
         return FQ_BAD_ZERO_POINT;
     }
-    if ((uint64_t)v->zero_point - (uint64_t)v->qmin > exact || (uint64_t)v->qmax - (uint64_t)v->zero_point > exact) {
-        return FQ_BAD_LEVELS;
+    if (below > furthest || above > furthest) {
+        return arithmetic.residual ? FQ_BAD_RESIDUAL : FQ_BAD_LEVELS;
     }
     return FQ_OK;
 }
@@ -193,7 +201,8 @@ fq_status fq_make_ready(fq_room *room, const fq_given *given, size_t from, size_
         }
         fq_ready to = fq_skip_sets(room->at, i, arithmetic);
         to.inv = each && !arithmetic.reciprocal ? NULL : to.inv;
-        found |= fq_target_in_use()->make_each[arithmetic.in_f64](&to, &all, some, arithmetic.reciprocal);
+        found |= fq_target_in_use()->make_each[arithmetic.in_f64](&to, &all, some, arithmetic.reciprocal,
+                                                                  furthest_level(arithmetic));
         if (found & FQ_REFUSED) {
             return first_refused(given, from + i, some, arithmetic, bad);
         }

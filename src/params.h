@@ -11,6 +11,7 @@ typedef enum {
     FQ_BAD_RANGE,
     FQ_BAD_ZERO_POINT,
     FQ_BAD_LEVELS,
+    FQ_BAD_RESIDUAL,
     FQ_NO_MEMORY
 } fq_status;
 
@@ -34,6 +35,7 @@ typedef struct {
     uint8_t in_f64;
     uint8_t reciprocal;
     uint8_t integers; /* whether kernels want the zero points too */
+    uint8_t residual; /* whether residuals stand for x: levels must lie nearer to zero_point */
 } fq_arithmetic;
 
 /* Some sets of parameters, made ready in memory that the plan reserved. */

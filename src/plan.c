@@ -34,6 +34,12 @@ static void sort_axes(fq_call *call, int x, int first_fixed)
 
 static int has_integers(const fq_call *call) { return (int)call->op >= (int)FQ_UFUNCS && (int)call->op < (int)FQ_MAPS; }
 
+static fq_arithmetic arithmetic_of(const fq_call *call, const fq_operation *shape)
+{
+    return (fq_arithmetic){call->type == FQ_F64, (uint8_t)call->reciprocal, (uint8_t)has_integers(call),
+                           fq_residual_bits(shape) > 0};
+}
+
 static size_t per_byte_in(const fq_call *call, char kind)
 {
     return kind == FQ_INTEGERS ? call->storage.per_byte : fq_per_byte(kind);
@@ -43,7 +49,8 @@ static size_t per_byte_in(const fq_call *call, char kind)
 static int has_short_rows(const fq_call *call, const fq_loop *row, const fq_operation *shape)
 {
     for (int a = 0; a < shape->arrays; a++) {
-        if (shape->kind[a] == FQ_INTEGERS || row->array[a] != (ptrdiff_t)fq_item_size(shape->kind[a], call->type)) {
+        const int others = shape->kind[a] == FQ_INTEGERS || shape->kind[a] == FQ_NIBBLES;
+        if (others || row->array[a] != (ptrdiff_t)fq_item_size(shape->kind[a], call->type)) {
             return 0;
         }
     }
@@ -132,8 +139,8 @@ static void plan_row(fq_plan *p)
     p->contiguous = 1;
     for (int a = 0; a < p->shape->arrays; a++) {
         const char kind = p->shape->kind[a];
-        const uint8_t per_byte = kind == FQ_INTEGERS ? p->storage.per_byte : 1;
-        p->shift[a] = kind == FQ_BIT_MASK ? 3 : per_byte == 8 ? 3 : per_byte / 2;
+        const size_t per_byte = per_byte_in(p->call, kind);
+        p->shift[a] = (uint8_t)(per_byte == 8 ? 3 : per_byte / 2);
         p->size[a] = kind == FQ_INTEGERS ? p->storage.size : fq_item_size(kind, p->call->type);
         p->step[a] = row->array[a];
         p->contiguous &= p->step[a] == (ptrdiff_t)p->size[a] || fq_items_in(p, a, p->n) == 1;
@@ -164,7 +171,7 @@ static void make_plan(fq_plan *p, const fq_call *call, const fq_operation *shape
 {
     p->call = call, p->shape = shape;
     p->kernels = fq_target_in_use()->kernel[call->type][call->op];
-    p->arithmetic = (fq_arithmetic){call->type == FQ_F64, (uint8_t)call->reciprocal, (uint8_t)has_integers(call)};
+    p->arithmetic = arithmetic_of(call, shape);
     p->storage = has_integers(call) ? call->storage : (fq_storage){0};
     p->line = call->axes - 2, p->rows = 1;
     for (int axis = 0; axis <= p->line; axis++) {
@@ -240,7 +247,7 @@ static int is_short(const fq_call *call, const fq_operation *shape)
 /* Runs such a call, which needs no plan. */
 static fq_status run_short(const fq_call *call, const fq_operation *shape, fq_values *bad)
 {
-    const fq_arithmetic arithmetic = {call->type == FQ_F64, (uint8_t)call->reciprocal, 0};
+    const fq_arithmetic arithmetic = arithmetic_of(call, shape);
     double set[4];
     const fq_params params = {.sets = {&set[0], &set[1], &set[2], &set[3]}, .rows = 1};
     fq_way way = (fq_way)0;
@@ -271,8 +278,8 @@ static fq_status run_planned(fq_call *call, const fq_operation *shape, size_t bi
 fq_status fq_run(fq_call *call, fq_values *bad)
 {
     const fq_operation *shape = &fq_operations[call->op];
-    const int bits = fq_packed_operand(shape) > 0, reduces = (int)call->op >= (int)FQ_MAPS;
-    const int packed = bits || (has_integers(call) && call->storage.per_byte > 1);
+    const int bits = strchr(shape->kind, FQ_BIT_MASK) != NULL, reduces = (int)call->op >= (int)FQ_MAPS;
+    const int packed = fq_packed_operand(shape) > 0 || (has_integers(call) && call->storage.per_byte > 1);
     size_t bit_row = bits ? call->axis[call->axes - 1].length : 0;
     for (int axis = 0; !reduces && axis < call->axes; axis++) {
         call->axis[axis].sum = 0;

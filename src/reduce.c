@@ -38,10 +38,11 @@ static void add(exact_sum *to, double v)
 /* inf - inf made `lost` a NaN where the sum is infinite: what was lost does not matter there. */
 static double total(const exact_sum *s) { return isfinite(s->sum) ? s->sum + s->lost : s->sum; }
 
-/* Stores the results of set i. */
-static void store_set(double *const *results, size_t i, double inside, double below, double above, fq_set set)
+/* Stores the results of set i. codes: of residuals in range that stand for x, or 0. */
+static void store_set(double *const *results, size_t i, double inside, double below, double above, fq_set set,
+                      int codes)
 {
-    results[0][i] = set.lo * below + set.hi * above - inside / set.unit;
+    results[0][i] = set.lo * below + set.hi * above - inside / (codes ? -2.0 * codes : set.unit);
     results[1][i] = -set.scale * (below + above);
 }
 
@@ -59,6 +60,7 @@ typedef struct {
     size_t together; /* rows that a kernel may take */
     size_t waits; /* rows after which their sums are handed on */
     size_t block, items, pieces, sets;
+    int codes; /* see store_set */
     ptrdiff_t ahead;
     part part[MOST_PIECES];
 } cut;
@@ -91,7 +93,7 @@ static void flush(worker *w)
     double *const inside = w->with->value[0], *const below = w->with->value[1], *const above = w->with->value[2];
     for (size_t i = 0; i < count && c->once; i++) {
         const fq_set set = fq_set_at(w->params.sets, i, p->arithmetic);
-        store_set(p->call->sums, w->sum + i * step, inside[i], below[i], above[i], set);
+        store_set(p->call->sums, w->sum + i * step, inside[i], below[i], above[i], set, c->codes);
     }
     for (size_t i = 0; i < count && !c->once; i++) {
         set_sums *to = &w->part->sums[w->sum + i * step - w->part->first];
@@ -109,10 +111,10 @@ static void run_item(worker *w, size_t column, size_t rows)
     const fq_plan *p = w->c->plan;
     char *data[FQ_MAX_ARRAYS + FQ_KERNEL_SUMS], *at[FQ_MAX_ARRAYS];
     for (int a = 0; a < p->shape->arrays; a++) {
-        at[a] = w->at.data[a] + (ptrdiff_t)column * p->step[a];
+        at[a] = w->at.data[a] + (ptrdiff_t)fq_items_before(p, a, column) * p->step[a];
         data[a] = p->contiguous ? at[a] : w->with->buffer[a];
         if (!p->contiguous && a >= p->shape->outputs) {
-            fq_copy_strided(data[a], (ptrdiff_t)p->size[a], at[a], p->step[a], p->size[a], w->n);
+            fq_copy_strided(data[a], (ptrdiff_t)p->size[a], at[a], p->step[a], p->size[a], fq_items_in(p, a, w->n));
         }
     }
     for (int v = 0; v < FQ_KERNEL_SUMS; v++) {
@@ -121,7 +123,7 @@ static void run_item(worker *w, size_t column, size_t rows)
     w->params.rows = rows;
     p->kernels[fq_way_in(w->place.room, p, p->each)](data, w->n, &w->params);
     for (int a = 0; !p->contiguous && a < p->shape->outputs; a++) {
-        fq_copy_strided(at[a], p->step[a], data[a], (ptrdiff_t)p->size[a], p->size[a], w->n);
+        fq_copy_strided(at[a], p->step[a], data[a], (ptrdiff_t)p->size[a], p->size[a], fq_items_in(p, a, w->n));
     }
 }
 
@@ -189,7 +191,7 @@ static void run_pieces(void *context, size_t index, size_t from, size_t to)
 static void cut_call(cut *c, fq_plan *p)
 {
     const fq_loop *axis = p->call->axis;
-    c->plan = p, c->sets = 1;
+    c->plan = p, c->sets = 1, c->codes = fq_residual_bits(p->shape) ? FQ_CODES(fq_residual_bits(p->shape)) : 0;
     c->inner = axis[p->line + 1], c->outer = axis[p->line];
     c->block = p->contiguous && !p->each ? BLOCK : FQ_CHUNK;
     for (int a = 0; a < p->call->axes; a++) {
@@ -201,8 +203,8 @@ static void cut_call(cut *c, fq_plan *p)
     c->waits = !p->each ? FQ_CHUNK : c->once ? 1 : FLUSH_AFTER;
     /* Where rows are cut into blocks of columns, what comes next is the same block of the next row. Rows together fetch those
      * after the next ones: measured. */
-    c->ahead = p->each && c->together > 1   ? 2 * (ptrdiff_t)c->together * c->outer.array[2]
-               : p->each && p->n > c->block ? c->outer.array[2]
+    c->ahead = p->each && c->together > 1   ? 2 * (ptrdiff_t)c->together * c->outer.array[0]
+               : p->each && p->n > c->block ? c->outer.array[0]
                                             : AHEAD;
     c->pieces = least(p->rows * p->n / PIECE_FROM, MOST_PIECES);
     while (!c->once && c->pieces > 1 && c->pieces * c->sets > MOST_PARTIAL_SUMS) {
@@ -258,7 +260,7 @@ static void store(const cut *c, const set_sums *all)
                 const size_t sum = at.sum + (set + i) * step;
                 const exact_sum *of = all[sum].of;
                 store_set(p->call->sums, sum, total(&of[0]), total(&of[1]), total(&of[2]),
-                          fq_set_at(params.sets, i, p->arithmetic));
+                          fq_set_at(params.sets, i, p->arithmetic), c->codes);
             }
         }
     } while (fq_next_place(&at, p));

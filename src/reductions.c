@@ -91,13 +91,13 @@ static PyObject *results(const fq_arguments *c)
     return all;
 }
 
-PyObject *fq_backward_learnable(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+static PyObject *reduce(fq_op op, PyObject *const *args, Py_ssize_t nargs)
 {
     fq_arguments c;
     if (nargs != 8) {
-        return PyErr_Format(PyExc_TypeError, "_backward_learnable takes 8 arguments, got %zd", nargs);
+        return PyErr_Format(PyExc_TypeError, "%s takes 8 arguments, got %zd", fq_operations[op].name, nargs);
     }
-    const fq_function *function = fq_function_of(FQ_BACKWARD_LEARNABLE, args[0] == Py_True);
+    const fq_function *function = fq_function_of(op, args[0] == Py_True);
     if (!read_call(&c, function, args + 1, args[7])) {
         Py_RETURN_NONE;
     }
@@ -105,3 +105,10 @@ PyObject *fq_backward_learnable(PyObject *Py_UNUSED(module), PyObject *const *ar
     fq_release(&c);
     return all;
 }
+
+#define FQ_REDUCTION(with, OP, op, ...)                                                     \
+    PyObject *fq_##op(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) \
+    {                                                                                       \
+        return reduce(FQ_##OP, args, nargs);                                                \
+    }
+FQ_REDUCTION_ROWS(FQ_REDUCTION, )

@@ -67,6 +67,12 @@ void fq_describe_refused(char text[FQ_MESSAGE], fq_status status, const fq_value
         snprintf(text, FQ_MESSAGE, "zero_point must lie within [qmin, qmax] = [%" PRId64 ", %" PRId64 "], got %s",
                  bad->qmin, bad->qmax, value[1]);
         break;
+    case FQ_BAD_RESIDUAL:
+        snprintf(text, FQ_MESSAGE,
+                 "no level may lie further than %s from zero_point where a residual in %s stands for x, got qmin %s, "
+                 "zero_point %s and qmax %s; keep x: backward_learnable takes it",
+                 in_f64 ? "2**44" : "2**15", computed_in, value[2], value[1], value[3]);
+        break;
     default:
         snprintf(
             text, FQ_MESSAGE,

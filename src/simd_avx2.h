@@ -9,6 +9,7 @@
 #define FQ_HAS_FMA 1
 #define FQ_CAN_STREAM 1
 #define FQ_HAS_PARTS 0
+#define FQ_HAS_LANE_MASKS 0
 
 /* Each byte of the result takes one bit: its own byte of the word, tested against its own bit. */
 static FQ_INLINE __m256i bytes_of_32(uint32_t bits)
@@ -70,6 +71,17 @@ static FQ_INLINE f32_vec f32_drop_above(f32_vec a, f32_vec b, f32_vec v)
 {
     return _mm256_andnot_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ), v);
 }
+/* v in the lanes where a and b are numbers that differ, w in the others. */
+static FQ_INLINE f32_vec f32_where_apart(f32_vec a, f32_vec b, f32_vec v, f32_vec w)
+{
+    return _mm256_blendv_ps(w, v, _mm256_cmp_ps(a, b, _CMP_NEQ_OQ));
+}
+static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm256_sub_ps(a, b); }
+static FQ_INLINE f32_vec f32_copysign(f32_vec v, f32_vec sign)
+{
+    const f32_vec bit = _mm256_set1_ps(-0.0f);
+    return _mm256_or_ps(_mm256_andnot_ps(bit, v), _mm256_and_ps(bit, sign));
+}
 static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v)
 {
     const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
@@ -107,6 +119,16 @@ static FQ_INLINE f64_vec f64_keep_above(f64_vec a, f64_vec b, f64_vec v)
 static FQ_INLINE f64_vec f64_drop_above(f64_vec a, f64_vec b, f64_vec v)
 {
     return _mm256_andnot_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ), v);
+}
+static FQ_INLINE f64_vec f64_where_apart(f64_vec a, f64_vec b, f64_vec v, f64_vec w)
+{
+    return _mm256_blendv_pd(w, v, _mm256_cmp_pd(a, b, _CMP_NEQ_OQ));
+}
+static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm256_sub_pd(a, b); }
+static FQ_INLINE f64_vec f64_copysign(f64_vec v, f64_vec sign)
+{
+    const f64_vec bit = _mm256_set1_pd(-0.0);
+    return _mm256_or_pd(_mm256_andnot_pd(bit, v), _mm256_and_pd(bit, sign));
 }
 static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v)
 {
@@ -203,6 +225,23 @@ static FQ_INLINE f32_integers f32_without_magic(f32_integers zero)
 {
     return _mm256_sub_epi32(zero, _mm256_castps_si256(_mm256_set1_ps(FQ_MAGIC)));
 }
+/* `bytes` bytes of two codes of four bits each, with their signs, as bytes. */
+static FQ_INLINE __m128i split_codes(const uint8_t *from, size_t bytes)
+{
+    uint64_t word = 0;
+    memcpy(&word, from, bytes);
+    const __m128i pairs = _mm_loadl_epi64((const __m128i *)(const void *)&word), eight = _mm_set1_epi8(8);
+    const __m128i low = _mm_and_si128(_mm_unpacklo_epi8(pairs, _mm_srli_epi16(pairs, 4)), _mm_set1_epi8(15));
+    return _mm_sub_epi8(_mm_xor_si128(low, eight), eight);
+}
+static FQ_INLINE f32_vec f32_read_nibbles(const uint8_t *from)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(split_codes(from, 4)));
+}
+static FQ_INLINE f32_vec f32_read_bytes(const int8_t *from)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from)));
+}
 static FQ_INLINE f32_vec f32_read_levels(const int32_t *from, f32_integers zero)
 {
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(f32_integers_read(from, 0), zero));
@@ -227,6 +266,16 @@ static FQ_INLINE void f64_write_bytes(uint8_t *to, f64_vec v, f64_integers zero)
     const __m128i low = low_bytes(f64_levels(v, zero)), halves = _mm_packus_epi32(low, low);
     const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(halves, halves));
     memcpy(to, &bytes, sizeof bytes);
+}
+static FQ_INLINE f64_vec f64_read_nibbles(const uint8_t *from)
+{
+    return _mm256_cvtepi32_pd(_mm_cvtepi8_epi32(split_codes(from, 2)));
+}
+static FQ_INLINE f64_vec f64_read_bytes(const int8_t *from)
+{
+    int bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    return _mm256_cvtepi32_pd(_mm_cvtepi8_epi32(_mm_cvtsi32_si128(bytes)));
 }
 static FQ_INLINE f64_vec f64_read_levels(const int32_t *from, f64_integers zero)
 {

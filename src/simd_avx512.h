@@ -9,6 +9,7 @@
 
 #define FQ_HAS_FMA 1
 #define FQ_CAN_STREAM 1
+#define FQ_HAS_LANE_MASKS 1 /* add_above and add_products */
 #define FQ_HAS_PARTS 1 /* masked loads and stores: load_part and store_part */
 
 /* Mask registers: a round through the general ones would cost the ports that the arithmetic needs. */
@@ -70,6 +71,17 @@ static FQ_INLINE f32_vec f32_drop_above(f32_vec a, f32_vec b, f32_vec v)
 {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ), v);
 }
+/* v in the lanes where a and b are numbers that differ, w in the others. */
+static FQ_INLINE f32_vec f32_where_apart(f32_vec a, f32_vec b, f32_vec v, f32_vec w)
+{
+    return _mm512_mask_mov_ps(w, _mm512_cmp_ps_mask(a, b, _CMP_NEQ_OQ), v);
+}
+static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm512_sub_ps(a, b); }
+static FQ_INLINE f32_vec f32_copysign(f32_vec v, f32_vec sign)
+{
+    const __m512i bit = _mm512_castps_si512(_mm512_set1_ps(-0.0f));
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi64(bit, _mm512_castps_si512(sign), _mm512_castps_si512(v), 0xca));
+}
 static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v) { return _mm512_maskz_mov_ps((__mmask16)lanes, v); }
 
 typedef __m512d f64_vec;
@@ -97,6 +109,16 @@ static FQ_INLINE f64_vec f64_drop_above(f64_vec a, f64_vec b, f64_vec v)
 {
     return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, b, _CMP_NGT_UQ), v);
 }
+static FQ_INLINE f64_vec f64_where_apart(f64_vec a, f64_vec b, f64_vec v, f64_vec w)
+{
+    return _mm512_mask_mov_pd(w, _mm512_cmp_pd_mask(a, b, _CMP_NEQ_OQ), v);
+}
+static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm512_sub_pd(a, b); }
+static FQ_INLINE f64_vec f64_copysign(f64_vec v, f64_vec sign)
+{
+    const __m512i bit = _mm512_castpd_si512(_mm512_set1_pd(-0.0));
+    return _mm512_castsi512_pd(_mm512_ternarylogic_epi64(bit, _mm512_castpd_si512(sign), _mm512_castpd_si512(v), 0xca));
+}
 static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v) { return _mm512_maskz_mov_pd((__mmask8)lanes, v); }
 static FQ_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
 /* Halves added to each other, until one lane is left. */
@@ -111,6 +133,29 @@ static FQ_INLINE f64_vec f64_widen(f64_vec v, size_t part) { return (void)part, 
 static FQ_INLINE f64_vec f32_widen(f32_vec v, size_t part)
 {
     return _mm512_cvtps_pd(part ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v));
+}
+
+/* Add d in the lanes where a > b; d * residual, but in the lanes where a and b are numbers that differ. */
+static FQ_INLINE void f32_add_above(f64_vec sum[2], f32_vec a, f32_vec b, f32_vec d)
+{
+    const __mmask16 lanes = _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+    sum[0] = _mm512_mask_add_pd(sum[0], (__mmask8)lanes, sum[0], f32_widen(d, 0));
+    sum[1] = _mm512_mask_add_pd(sum[1], (__mmask8)(lanes >> 8), sum[1], f32_widen(d, 1));
+}
+static FQ_INLINE void f32_add_products(f64_vec sum[2], f32_vec a, f32_vec b, f32_vec d, f32_vec residual)
+{
+    const __mmask16 lanes = (__mmask16)~_mm512_cmp_ps_mask(a, b, _CMP_NEQ_OQ);
+    sum[0] = _mm512_mask3_fmadd_pd(f32_widen(d, 0), f32_widen(residual, 0), sum[0], (__mmask8)lanes);
+    sum[1] = _mm512_mask3_fmadd_pd(f32_widen(d, 1), f32_widen(residual, 1), sum[1], (__mmask8)(lanes >> 8));
+}
+static FQ_INLINE void f64_add_above(f64_vec *sum, f64_vec a, f64_vec b, f64_vec d)
+{
+    *sum = _mm512_mask_add_pd(*sum, _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), *sum, d);
+}
+static FQ_INLINE void f64_add_products(f64_vec *sum, f64_vec a, f64_vec b, f64_vec d, f64_vec residual)
+{
+    const __mmask8 lanes = (__mmask8)~_mm512_cmp_pd_mask(a, b, _CMP_NEQ_OQ);
+    *sum = _mm512_mask_add_pd(*sum, lanes, *sum, _mm512_mul_pd(d, residual));
 }
 
 /* Integers: the zero points of the lanes. A level is rounded half to even and NaN is 0, then zero_point is added. */
@@ -184,6 +229,23 @@ static FQ_INLINE f32_integers f32_without_magic(f32_integers zero)
 {
     return _mm512_sub_epi32(zero, _mm512_castps_si512(_mm512_set1_ps(FQ_MAGIC)));
 }
+/* `bytes` bytes of two codes of four bits each, with their signs, as bytes. */
+static FQ_INLINE __m128i split_codes(const uint8_t *from, size_t bytes)
+{
+    uint64_t word = 0;
+    memcpy(&word, from, bytes);
+    const __m128i pairs = _mm_loadl_epi64((const __m128i *)(const void *)&word), eight = _mm_set1_epi8(8);
+    const __m128i low = _mm_and_si128(_mm_unpacklo_epi8(pairs, _mm_srli_epi16(pairs, 4)), _mm_set1_epi8(15));
+    return _mm_sub_epi8(_mm_xor_si128(low, eight), eight);
+}
+static FQ_INLINE f32_vec f32_read_nibbles(const uint8_t *from)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(split_codes(from, 8)));
+}
+static FQ_INLINE f32_vec f32_read_bytes(const int8_t *from)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)from)));
+}
 static FQ_INLINE f32_vec f32_read_levels(const int32_t *from, f32_integers zero)
 {
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(from), zero));
@@ -206,6 +268,14 @@ static FQ_INLINE void f64_write_levels(int32_t *to, f64_vec v, f64_integers zero
 static FQ_INLINE void f64_write_bytes(uint8_t *to, f64_vec v, f64_integers zero)
 {
     _mm_storel_epi64((__m128i *)(void *)to, _mm256_cvtepi32_epi8(f64_levels(v, zero)));
+}
+static FQ_INLINE f64_vec f64_read_nibbles(const uint8_t *from)
+{
+    return _mm512_cvtepi32_pd(_mm256_cvtepi8_epi32(split_codes(from, 4)));
+}
+static FQ_INLINE f64_vec f64_read_bytes(const int8_t *from)
+{
+    return _mm512_cvtepi32_pd(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from)));
 }
 static FQ_INLINE f64_vec f64_read_levels(const int32_t *from, f64_integers zero)
 {

@@ -9,6 +9,7 @@
 #define FQ_HAS_FMA 1
 #define FQ_CAN_STREAM 0
 #define FQ_HAS_PARTS 0
+#define FQ_HAS_LANE_MASKS 0
 #define FQ_HAS_ADDENDS 0 /* cells grow by count_bins.h's own arithmetic */
 
 /* The bit that each of 8 bytes takes, twice. */
@@ -72,6 +73,16 @@ static FQ_INLINE f32_vec f32_drop_above(f32_vec a, f32_vec b, f32_vec v)
 {
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v), vcgtq_f32(a, b)));
 }
+/* v in the lanes where a and b are numbers that differ, w in the others. */
+static FQ_INLINE f32_vec f32_where_apart(f32_vec a, f32_vec b, f32_vec v, f32_vec w)
+{
+    return vbslq_f32(vorrq_u32(vcgtq_f32(a, b), vcltq_f32(a, b)), v, w);
+}
+static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return vsubq_f32(a, b); }
+static FQ_INLINE f32_vec f32_copysign(f32_vec v, f32_vec sign)
+{
+    return vbslq_f32(vdupq_n_u32(UINT32_C(1) << 31), sign, v);
+}
 static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v)
 {
     uint32x4_t set = vtstq_u32(vdupq_n_u32(lanes), f32_lane_bits());
@@ -103,6 +114,15 @@ static FQ_INLINE f64_vec f64_keep_above(f64_vec a, f64_vec b, f64_vec v)
 static FQ_INLINE f64_vec f64_drop_above(f64_vec a, f64_vec b, f64_vec v)
 {
     return vreinterpretq_f64_u64(vbicq_u64(vreinterpretq_u64_f64(v), vcgtq_f64(a, b)));
+}
+static FQ_INLINE f64_vec f64_where_apart(f64_vec a, f64_vec b, f64_vec v, f64_vec w)
+{
+    return vbslq_f64(vorrq_u64(vcgtq_f64(a, b), vcltq_f64(a, b)), v, w);
+}
+static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return vsubq_f64(a, b); }
+static FQ_INLINE f64_vec f64_copysign(f64_vec v, f64_vec sign)
+{
+    return vbslq_f64(vdupq_n_u64(UINT64_C(1) << 63), sign, v);
 }
 static FQ_INLINE f64_vec f64_keep(unsigned lanes, f64_vec v)
 {
@@ -142,6 +162,17 @@ static FQ_INLINE void f32_write_bytes(uint8_t *to, f32_vec v, f32_integers zero)
     const uint32_t bytes = vget_lane_u32(vreinterpret_u32_s8(vmovn_s16(vcombine_s16(halves, halves))), 0);
     memcpy(to, &bytes, sizeof bytes);
 }
+static FQ_INLINE int32_t code_of(unsigned bits) { return (int32_t)((bits & 15) ^ 8) - 8; }
+static FQ_INLINE f32_vec f32_read_nibbles(const uint8_t *from)
+{
+    const int32_t each[4] = {code_of(from[0]), code_of(from[0] >> 4), code_of(from[1]), code_of(from[1] >> 4)};
+    return vcvtq_f32_s32(vld1q_s32(each));
+}
+static FQ_INLINE f32_vec f32_read_bytes(const int8_t *from)
+{
+    const int32_t each[4] = {from[0], from[1], from[2], from[3]};
+    return vcvtq_f32_s32(vld1q_s32(each));
+}
 static FQ_INLINE f32_vec f32_read_levels(const int32_t *from, f32_integers zero)
 {
     return vcvtq_f32_s32(vsubq_s32(vld1q_s32(from), zero));
@@ -162,6 +193,16 @@ static FQ_INLINE void f64_write_bytes(uint8_t *to, f64_vec v, f64_integers zero)
 {
     const int32x2_t level = f64_levels(v, zero);
     to[0] = (uint8_t)vget_lane_s32(level, 0), to[1] = (uint8_t)vget_lane_s32(level, 1);
+}
+static FQ_INLINE f64_vec f64_read_nibbles(const uint8_t *from)
+{
+    const int64_t each[2] = {code_of(from[0]), code_of(from[0] >> 4)};
+    return vcvtq_f64_s64(vld1q_s64(each));
+}
+static FQ_INLINE f64_vec f64_read_bytes(const int8_t *from)
+{
+    const int64_t each[2] = {from[0], from[1]};
+    return vcvtq_f64_s64(vld1q_s64(each));
 }
 static FQ_INLINE f64_vec f64_read_levels(const int32_t *from, f64_integers zero)
 {

@@ -11,6 +11,7 @@
 #define FQ_HAS_FMA 0
 #define FQ_CAN_STREAM 0
 #define FQ_HAS_PARTS 0
+#define FQ_HAS_LANE_MASKS 0
 #define FQ_HAS_ADDENDS 0 /* cells grow by count_bins.h's own arithmetic */
 #define FQ_ONE_LANE 1 /* all element types are by_lane.h's */
 
@@ -76,6 +77,13 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
     /* v in the lanes where a > b, and in the others. */                                                    \
     static FQ_INLINE scalar type##_keep_above(scalar a, scalar b, scalar v) { return a > b ? v : 0; }       \
     static FQ_INLINE scalar type##_drop_above(scalar a, scalar b, scalar v) { return a > b ? 0 : v; }       \
+    /* v in the lanes where a and b are numbers that differ, w in the others. */                            \
+    static FQ_INLINE scalar type##_where_apart(scalar a, scalar b, scalar v, scalar w)                      \
+    {                                                                                                       \
+        return a < b || a > b ? v : w;                                                                      \
+    }                                                                                                       \
+    static FQ_INLINE scalar type##_sub(scalar a, scalar b) { return a - b; }                                \
+    static FQ_INLINE scalar type##_copysign(scalar v, scalar from) { return sign(v, from); }                \
     static FQ_INLINE scalar type##_keep(unsigned lanes, scalar v) { return lanes & 1 ? v : 0; }             \
     static FQ_INLINE double type##_widen(scalar v, size_t part) { return (void)part, (double)v; }           \
     /* Half to even: adding `big` leaves no bit for a fraction. */                                          \
@@ -116,6 +124,10 @@ static FQ_INLINE void f32_write_bytes(uint8_t *to, float v, int32_t zero)
 {
     *to = (uint8_t)((int32_t)(v == v ? f32_rint(v) : 0) + zero);
 }
+/* The first of two. */
+static FQ_INLINE int8_t first_code(const uint8_t *from) { return (int8_t)(((*from & 15) ^ 8) - 8); }
+static FQ_INLINE float f32_read_nibbles(const uint8_t *from) { return (float)first_code(from); }
+static FQ_INLINE float f32_read_bytes(const int8_t *from) { return (float)*from; }
 static FQ_INLINE float f32_read_levels(const int32_t *from, int32_t zero) { return (float)(*from - zero); }
 static FQ_INLINE double f64_integers_set(const void *array, size_t i) { return f64_read(array, i); }
 static FQ_INLINE double f64_integers_read(const void *array, size_t i) { return f64_read(array, i); }
@@ -127,6 +139,8 @@ static FQ_INLINE void f64_write_bytes(uint8_t *to, double v, double zero)
 {
     *to = (uint8_t)(int32_t)((v == v ? f64_rint(v) : 0) + zero);
 }
+static FQ_INLINE double f64_read_nibbles(const uint8_t *from) { return (double)first_code(from); }
+static FQ_INLINE double f64_read_bytes(const int8_t *from) { return (double)*from; }
 static FQ_INLINE double f64_read_levels(const int32_t *from, double zero) { return (double)*from - zero; }
 
 static FQ_INLINE double f64_add(double a, double b) { return a + b; }

@@ -1,6 +1,8 @@
 /* Makes one target out of the words of a simd_*.h: the kernels for every element type and the table of them.
  *
  * The stub that includes this has opened its instruction set and included its simd_*.h. */
+#include <math.h>
+
 #include "params_each.h"
 #include "kernel_masks.h"
 #include "storage.h"
@@ -12,6 +14,7 @@
     X(kernel, FQ_MULTIPLY, type) X(kernel, FQ_DIVIDE_EACH, type) X(kernel, FQ_MULTIPLY_EACH, type)
 #define FQ_WAYS_SCALES(X, kernel, type) \
     X(kernel, FQ_DIVIDE, type) X(kernel, FQ_DIVIDE_FAST, type) X(kernel, FQ_DIVIDE_EACH, type)
+#define FQ_WAYS_LEVELS(X, kernel, type) X(kernel, FQ_DIVIDE, type) X(kernel, FQ_DIVIDE_EACH, type)
 #define FQ_WAYS_NONE(X, kernel, type) X(kernel, FQ_DIVIDE, type)
 
 /* forward_f32(data, n, p, FQ_DIVIDE) of kernels.h as forward_FQ_DIVIDE_f32(data, n, p), and so for all rows and ways. */

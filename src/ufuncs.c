@@ -261,8 +261,8 @@ static int packed_dims(PyUFuncObject *ufunc, npy_intp *sizes)
         }
     }
     if (sizes[p] != -1 && sizes[p] != bytes) {
-        PyErr_Format(PyExc_ValueError, "the last axis of bits must be %zd for %zd elements, got %zd", (Py_ssize_t)bytes,
-                     (Py_ssize_t)n, (Py_ssize_t)sizes[p]);
+        PyErr_Format(PyExc_ValueError, "the last axis of %s must be %zd for %zd elements, got %zd",
+                     fq_name_of(is, fq_packed_operand(is)), (Py_ssize_t)bytes, (Py_ssize_t)n, (Py_ssize_t)sizes[p]);
         return -1;
     }
     sizes[p] = bytes;
@@ -524,10 +524,11 @@ PyObject *fq_list_operations(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(un
         if (op >= FQ_UFUNCS && op < FQ_MAPS) {
             continue; /* see fq_list_storages */
         }
-        PyObject *one = Py_BuildValue("{s:N,s:N,s:N,s:N}", "inputs", list_of(is->array_names, is->inputs), "parameters",
-                                      list_of(is->parameter_names, is->parameters), "outputs",
+        const char *packed = fq_packed_operand(is) > 0 ? fq_name_of(is, fq_packed_operand(is)) : NULL;
+        PyObject *one = Py_BuildValue("{s:N,s:N,s:N,s:N,s:z}", "inputs", list_of(is->array_names, is->inputs),
+                                      "parameters", list_of(is->parameter_names, is->parameters), "outputs",
                                       list_of(is->array_names + is->inputs, is->outputs + fq_sums_of(is)), "reduction",
-                                      PyBool_FromLong(op >= FQ_MAPS));
+                                      PyBool_FromLong(op >= FQ_MAPS), "packed", packed);
         if (one == NULL || PyDict_SetItemString(all, is->name, one) < 0) {
             Py_CLEAR(all);
         }

@@ -181,8 +181,8 @@ static inline size_t fq_use(fq_workplace *at, const fq_plan *p, const fq_cursor 
 /* each: whether the elements of a row have sets of their own. */
 static inline fq_way fq_way_in(const fq_room *room, const fq_plan *p, int each)
 {
-    if (!p->shape->parameters) {
-        return (fq_way)0;
+    if (!p->shape->divides) {
+        return each ? FQ_DIVIDE_EACH : FQ_DIVIDE;
     }
     return !each ? fq_way_of(room, p->arithmetic) : p->arithmetic.reciprocal ? FQ_MULTIPLY_EACH : FQ_DIVIDE_EACH;
 }

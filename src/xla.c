@@ -103,6 +103,7 @@ static int is_integer(XLA_FFI_DataType dtype)
 
 #define XLA_Bool XLA_FFI_DataType_PRED
 #define XLA_UInt8 XLA_FFI_DataType_U8
+#define XLA_Int8 XLA_FFI_DataType_S8
 #define XLA_Int64 XLA_FFI_DataType_S64
 #define XLA_OF_TYPE r->x->dtype
 #define XLA_COMPUTED (r->type == FQ_F64 ? XLA_FFI_DataType_F64 : XLA_FFI_DataType_F32)
@@ -123,10 +124,11 @@ static const char *wrong_arrays(const request *r)
     }
     for (int a = 0; a < r->is->arrays; a++) {
         if (!has_type(r, r->array[a], r->is->kind[a])) {
-            return "bits must be uint8, a mask bool, and the other arrays of one type";
+            return "bits must be uint8, a mask bool, a residual int8 or packed in uint8, and the other arrays of one "
+                   "type";
         }
         if (!is_shaped_like(r->array[a], r->x, (int64_t)fq_items(r->is->kind[a], (size_t)n))) {
-            return "the arrays must have one shape, and bits a last axis of an eighth";
+            return "the arrays must have one shape, and what is packed a last axis of an eighth or of half";
         }
     }
     return NULL;

@@ -85,6 +85,31 @@ def gradients(dtype, rng, n):
     return np.where(rng.random(n) < 0.1, special, dy).astype(dtype)
 
 
+OPERATIONS = fq._core.operations()
+NEAR_GRIDS = [grid for grid in GRIDS if max(grid[1] - grid[2], grid[3] - grid[1]) <= 2**15]
+
+
+def grids_of(name):
+    """The grids that an operation takes: residuals say nothing of far levels."""
+    return NEAR_GRIDS if "residual" in name else GRIDS
+
+
+def kept_as(name, label, shape):
+    """The type and shape of what an operation on arrays of this shape reads or writes by this label; None: elements."""
+    types = {"mask": bool, "bits": np.uint8, "residual": np.uint8 if OPERATIONS[name]["packed"] else np.int8}
+    if label not in types:
+        return None
+    per_byte = {"bits": 8, "residual": 2}[label] if OPERATIONS[name]["packed"] == label else 1
+    return np.dtype(types[label]), (*shape[:-1], -(-shape[-1] // per_byte)) if shape else ()
+
+
+def random_kept(rng, dtype, shape):
+    """Any values of such a type."""
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    return rng.integers(0, 256, shape).astype(np.uint8).view(dtype)
+
+
 def state_of(observer):
     """All that an observer knows, in a form that tells every bit apart."""
     state = observer.state(dense=False)

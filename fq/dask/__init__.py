@@ -34,6 +34,8 @@ __all__ = [
     "backward_learnable",
     "backward_packed",
     "backward_recompute",
+    "backward_residual",
+    "backward_residual_packed",
     "calibrate",
     "choose_qparams",
     "dequantize",
@@ -41,6 +43,8 @@ __all__ = [
     "fake_quantize",
     "forward",
     "forward_packed",
+    "forward_residual",
+    "forward_residual_packed",
     "grouped",
     "observe",
     "pack",
@@ -169,13 +173,7 @@ def forward_packed(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
     TypeError, ValueError
         As `fake_quantize`.
     """
-    parameters = scale, zero_point, *_arguments.rows_of((qmin, qmax))
-    _arguments.tried("fake_quantize", reciprocal, [x], parameters)
-    x = _arguments.broadcast(_arguments.with_an_axis("x", x), parameters)
-    x = of_whole(x, 8, "x", WHOLE_BYTES)
-    operands = chunked_as(x, list(map(operand, PARAMETERS, parameters)))
-    function = partial(_forward_packed, _arguments.functions(reciprocal))
-    return mapped(function, [x, *operands], [x.dtype, np.uint8], [None, _packed_chunks(x, 1)])
+    return _packing("forward_packed", "fake_quantize", 1, x, (scale, zero_point, qmin, qmax), reciprocal)
 
 
 def backward_packed(dy, bits):
@@ -231,20 +229,113 @@ def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, reciprocal=False
     TypeError, ValueError
         As `fq.backward_learnable`.
     """
-    parameters = scale, zero_point, qmin, qmax
-    _, of_scale, _ = _arguments.tried("backward_learnable", reciprocal, [dy, x], parameters, into=True)
     dy, x = array_of("dy", dy), array_of("x", x)
     if dy.shape != x.shape:
         raise ValueError(f"dy and x must have one shape, got {dy.shape} and {x.shape}")
-    operands = aligned([dy, x, *map(operand, PARAMETERS, parameters)])
-    chunks = operands[1].chunks
-    shapes = [(*(1,) * (x.ndim - np.ndim(one)), *np.shape(one)) for one in parameters[:2]]
-    parts = [tuple((1,) * len(c) if n == 1 else c for n, c in zip(shape, chunks, strict=True)) for shape in shapes]
-    function = partial(_backward_learnable, _arguments.functions(reciprocal))
-    dx, *sums = mapped(function, operands, [x.dtype, of_scale.dtype, of_scale.dtype], [None, *parts])
-    return dx, *(
-        _summed(part, shape, np.shape(one)) for part, shape, one in zip(sums, shapes, parameters, strict=False)
-    )
+    return _with_sums("backward_learnable", [dy, x], (scale, zero_point, qmin, qmax), reciprocal)
+
+
+def forward_residual(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
+    """`fq.forward_residual` of a Dask array: y, and the residuals as codes of int8.
+
+    Parameters
+    ----------
+    x, scale, zero_point, qmin, qmax, reciprocal
+        As for `fake_quantize`.
+
+    Returns
+    -------
+    y, residual : dask.array.Array
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fq.forward_residual`.
+    """
+    return _elementwise("forward_residual", reciprocal, [x], (scale, zero_point, qmin, qmax))
+
+
+def forward_residual_packed(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
+    """`fq.forward_residual_packed` of a Dask array: y, and the residuals as codes of four bits, two to a byte.
+
+    Parameters
+    ----------
+    x, scale, zero_point, qmin, qmax, reciprocal
+        As for `forward_packed`.
+
+    Returns
+    -------
+    y, residual : dask.array.Array
+        Chunks along the last axis are whole bytes, as those of `forward_packed`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fq.forward_residual_packed`.
+    """
+    parameters = scale, zero_point, qmin, qmax
+    return _packing("forward_residual_packed", "forward_residual", 4, x, parameters, reciprocal)
+
+
+def backward_residual(dy, residual, scale, zero_point, qmin, qmax, *, reciprocal=False):
+    """`fq.backward_residual` of Dask arrays: the gradients of x, scale and zero_point, from codes.
+
+    Parameters
+    ----------
+    dy : dask.array.Array or array_like of float16, bfloat16, float32 or float64
+    residual : dask.array.Array or array_like of int8
+        As `forward_residual` gives them, of the shape of dy.
+    scale, zero_point, qmin, qmax, reciprocal
+        As for `backward_learnable`.
+
+    Returns
+    -------
+    dx, dscale, dzero_point : dask.array.Array
+        As of `backward_learnable`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fq.backward_residual`.
+    """
+    dy, residual = array_of("dy", dy), array_of("residual", residual)
+    if dy.shape != residual.shape:
+        raise ValueError(f"dy and residual must have one shape, got {dy.shape} and {residual.shape}")
+    return _with_sums("backward_residual", [dy, residual], (scale, zero_point, qmin, qmax), reciprocal)
+
+
+def backward_residual_packed(dy, residual, scale, zero_point, qmin, qmax, *, reciprocal=False):
+    """`fq.backward_residual_packed` of Dask arrays: the gradients of x, scale and zero_point, from codes of four bits.
+
+    Parameters
+    ----------
+    dy : dask.array.Array or array_like of float16, bfloat16, float32 or float64
+        Of at least one axis.
+    residual : dask.array.Array or array_like of uint8
+        As `forward_residual_packed` gives them, two codes to a byte; rechunked to go with dy.
+    scale, zero_point, qmin, qmax, reciprocal
+        As for `fq.backward_residual_packed`.
+
+    Returns
+    -------
+    dx, dscale, dzero_point : dask.array.Array
+        As of `backward_learnable`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fq.backward_residual_packed`.
+    """
+    dy, residual = (_arguments.with_an_axis(name, one) for name, one in (("dy", dy), ("residual", residual)))
+    if residual.dtype != np.uint8:
+        raise TypeError(f"residual must be uint8, as forward_residual_packed gives it, got {residual.dtype}")
+    packed = *dy.shape[:-1], -(-dy.shape[-1] // 2)
+    if residual.shape != packed:
+        raise ValueError(f"residual must be of shape {packed} for dy of {dy.shape}, got {residual.shape}")
+    codes = unpack(residual, 4, dy.shape[-1])
+    parameters = scale, zero_point, *_arguments.rows_of((qmin, qmax))
+    function = partial(_from_four_bits, _arguments.functions(reciprocal))
+    return _with_sums("backward_residual", [dy, codes], parameters, reciprocal, function)
 
 
 def quantize(x, scale, zero_point, qmin, qmax, dtype=None, *, reciprocal=False):
@@ -590,8 +681,13 @@ def _elementwise(name, reciprocal, inputs, parameters):
     return mapped(getattr(_arguments.functions(reciprocal), name), operands, dtypes)
 
 
-def _forward_packed(functions, x, scale, zero_point, *ends):
-    return functions.forward_packed(x, scale, zero_point, *(one[..., 0] if np.ndim(one) else one for one in ends))
+def _packed_rows(function, x, scale, zero_point, *ends):
+    return function(x, scale, zero_point, *(one[..., 0] if np.ndim(one) else one for one in ends))
+
+
+def _from_four_bits(functions, dy, codes, scale, zero_point, *ends):
+    ends = (one[..., 0] if np.ndim(one) else one for one in ends)
+    return functions.backward_residual_packed(dy, fq.pack(codes, 4), scale, zero_point, *ends)
 
 
 def _packed_chunks(x, bits):
@@ -606,8 +702,33 @@ def _grouped(size, block):
     return block.reshape(*block.shape[:-1], block.shape[-1] // size, size)
 
 
-def _backward_learnable(functions, dy, x, *parameters):
-    dx, *sums = functions.backward_learnable(dy, x, *parameters)
+def _packing(name, twin, bits, x, parameters, reciprocal):
+    """A function that packs the last axis: so many bits an element. twin: of the same values, packing nothing."""
+    parameters = *parameters[:2], *_arguments.rows_of(parameters[2:])
+    _arguments.tried(twin, reciprocal, [x], parameters)
+    x = _arguments.broadcast(_arguments.with_an_axis("x", x), parameters)
+    x = of_whole(x, 8 // bits, "x", WHOLE_BYTES)
+    operands = chunked_as(x, list(map(operand, PARAMETERS, parameters)))
+    function = partial(_packed_rows, getattr(_arguments.functions(reciprocal), name))
+    return mapped(function, [x, *operands], [x.dtype, np.uint8], [None, _packed_chunks(x, bits)])
+
+
+def _with_sums(name, inputs, parameters, reciprocal, function=None):
+    """dx, and the sums over chunks to the shapes of scale and zero_point. function: where not the one of this name."""
+    dx, of_scale, _ = _arguments.tried(name, reciprocal, inputs, parameters, into=True)
+    operands = aligned([*inputs, *map(operand, PARAMETERS, parameters)])
+    ndim, chunks = inputs[0].ndim, operands[1].chunks
+    shapes = [(*(1,) * (ndim - np.ndim(one)), *np.shape(one)) for one in parameters[:2]]
+    parts = [tuple((1,) * len(c) if n == 1 else c for n, c in zip(shape, chunks, strict=True)) for shape in shapes]
+    function = partial(_summing, function or getattr(_arguments.functions(reciprocal), name))
+    dx, *sums = mapped(function, operands, [dx.dtype, of_scale.dtype, of_scale.dtype], [None, *parts])
+    return dx, *(
+        _summed(part, shape, np.shape(one)) for part, shape, one in zip(sums, shapes, parameters, strict=False)
+    )
+
+
+def _summing(function, dy, x, *parameters):
+    dx, *sums = function(dy, x, *parameters)
     return dx, *(np.reshape(one, (*(1,) * (x.ndim - np.ndim(one)), *np.shape(one))) for one in sums)
 
 

@@ -11,6 +11,8 @@ __all__ = [
     "backward_learnable",
     "backward_packed",
     "backward_recompute",
+    "backward_residual",
+    "backward_residual_packed",
     "calibrate",
     "choose_qparams",
     "dequantize",
@@ -18,6 +20,8 @@ __all__ = [
     "fake_quantize",
     "forward",
     "forward_packed",
+    "forward_residual",
+    "forward_residual_packed",
     "grouped",
     "observe",
     "pack",
@@ -48,6 +52,32 @@ def forward_packed(
 def backward_packed(dy: _Array, bits: _Array) -> _Array: ...
 def backward_learnable(
     dy: _Array, x: _Array, scale: _Array, zero_point: _Array, qmin: _Array, qmax: _Array, *, reciprocal: bool = False
+) -> tuple[_Array, _Array, _Array]: ...
+def forward_residual(
+    x: _Array, scale: _Array, zero_point: _Array, qmin: _Array, qmax: _Array, *, reciprocal: bool = False
+) -> tuple[_Array, _Array]: ...
+def forward_residual_packed(
+    x: _Array, scale: _Array, zero_point: _Array, qmin: _Array, qmax: _Array, *, reciprocal: bool = False
+) -> tuple[_Array, _Array]: ...
+def backward_residual(
+    dy: _Array,
+    residual: _Array,
+    scale: _Array,
+    zero_point: _Array,
+    qmin: _Array,
+    qmax: _Array,
+    *,
+    reciprocal: bool = False,
+) -> tuple[_Array, _Array, _Array]: ...
+def backward_residual_packed(
+    dy: _Array,
+    residual: _Array,
+    scale: _Array,
+    zero_point: _Array,
+    qmin: _Array,
+    qmax: _Array,
+    *,
+    reciprocal: bool = False,
 ) -> tuple[_Array, _Array, _Array]: ...
 def quantize(
     x: _Array,

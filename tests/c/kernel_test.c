@@ -527,13 +527,15 @@ static int make_each(state *st, const settings *s, int in_f64, int reciprocal)
     const fq_contiguous given = contiguous(&g, in_f64);
     made_each *expected = &st->each[st->targets - 1];
     const fq_ready to = ready_of(expected);
-    const int found = portable_target()->make_each[in_f64](&to, &given, FQ_CHUNK, reciprocal);
+    const int found =
+        portable_target()->make_each[in_f64](&to, &given, FQ_CHUNK, reciprocal, UINT64_C(1) << (in_f64 ? 53 : 24));
     make_zero_points(expected, &g, in_f64);
     for (size_t t = 0; t + 1 < st->targets; t++) {
         const fq_target *target = fq_target_available(t);
         const fq_ready ready = ready_of(&st->each[t]);
         memset(&st->each[t], GUARD_BYTE, sizeof st->each[t]);
-        const int other = target->make_each[in_f64](&ready, &given, FQ_CHUNK, reciprocal);
+        const int other =
+            target->make_each[in_f64](&ready, &given, FQ_CHUNK, reciprocal, UINT64_C(1) << (in_f64 ? 53 : 24));
         if (other != found) {
             printf("%s: make_each finds %d, not %d, of scales near %a\n", target->name, other, found, s->scale);
             exit(1);
@@ -558,7 +560,7 @@ static void check_refusal(const fq_target *target, int in_f64, settings bad, int
         give(&g, at, bad);
         give(&g, n, (settings){-1, 1, 2, 0});
         const fq_contiguous given = contiguous(&g, in_f64);
-        const int found = target->make_each[in_f64](&to, &given, n, reciprocal);
+        const int found = target->make_each[in_f64](&to, &given, n, reciprocal, UINT64_C(1) << (in_f64 ? 53 : 24));
         if (!(found & FQ_REFUSED) != !expected) {
             printf("%s: make_each in float%d %s set %zu of %zu: scale %a, zero_point %" PRId64 ", qmin %" PRId64
                    ", qmax %" PRId64 "\n",

@@ -122,11 +122,11 @@ class Source:
 
     def arguments(self, operation):
         """The arguments of a call, of a row of `_core.operations()`."""
-        inputs, packed = operation["inputs"], "bits" in operation["inputs"] + operation["outputs"]
+        inputs, packed = operation["inputs"], operation["packed"]
         shape = self.shape(30 if packed else 60)  # np.packbits, in the reference, knows 32 axes
         dtype = self.pick(ODD_TYPES) if self.chance(16) else self.pick(FLOATS)
         first = self.array(shape if not self.chance(8) else self.part_of(shape), dtype)
-        others = [self.beside(first, shape, one) for one in inputs[1:]]
+        others = [self.beside(first, shape, one, packed) for one in inputs[1:]]
         if not operation["parameters"]:
             return first, *others
         grid = self.grid(shape)
@@ -137,20 +137,25 @@ class Source:
             return first, *others, *grid[:2], *ends
         return first, *others, *grid
 
-    def beside(self, first, shape, name):
+    def beside(self, first, shape, name, packed):
         """An input beside the first one."""
         if name == "mask":
             mask = self.part_of(shape) if self.chance(3) else shape
             return self.array(mask, np.dtype(bool) if not self.chance(12) else self.pick(ODD_TYPES))
-        if name == "bits":
-            return self.array(self.shape_of_bits(first.shape), np.dtype(self.pick([np.uint8] * 12 + [bool, np.int8])))
+        if name == packed:
+            per_byte = 8 if name == "bits" else 2
+            kind = np.dtype(self.pick([np.uint8] * 12 + [bool, np.int8]))
+            return self.array(self.shape_of_bytes(first.shape, per_byte), kind)
+        if name == "residual":
+            other = first.shape if not self.chance(12) else (*first.shape, 2)
+            return self.array(other, np.dtype(self.pick([np.int8] * 12 + [bool, np.uint8])))
         other = first.shape if not self.chance(12) else (*first.shape, 2)
         return self.array(other, first.dtype if not self.chance(12) else self.pick(FLOATS))
 
-    def shape_of_bits(self, shape):
-        """The shape of the packed mask of so many elements, or another length of its last axis."""
+    def shape_of_bytes(self, shape, per_byte):
+        """The shape of what is packed of so many elements, or another length of its last axis."""
         if not shape:
             return shape
-        length = (shape[-1] + 7) // 8
+        length = -(-shape[-1] // per_byte)
         leading = self.part_of(shape[:-1]) if self.chance(4) else shape[:-1]
         return (*leading, self.number(0, length + 2) if self.chance(4) else length)

@@ -50,9 +50,13 @@ def operations(fq):
     wide, refused = (scale.astype(np.float64), 0, -8, 7), (-scale, 0, -8, 7)
     found = {}
     arrays = {"x": x, "dy": x, "mask": mask, "bits": bits}
+    residuals = {None: np.ones(x.shape, np.int8), "residual": np.ones((30, 20), np.uint8)}
     for prefix, functions in (("", fq), ("reciprocal.", fq.reciprocal)):
         for name, operation in _core.operations().items():
-            function, inputs = getattr(functions, name), [arrays[one] for one in operation["inputs"]]
+            function, inputs = (
+                getattr(functions, name),
+                [residuals[operation["packed"]] if one == "residual" else arrays[one] for one in operation["inputs"]],
+            )
             if not operation["parameters"]:
                 found[f"{prefix}{name}"] = lambda function=function, inputs=inputs: function(*inputs)
                 continue

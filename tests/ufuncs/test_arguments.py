@@ -6,14 +6,13 @@ import re
 
 import numpy as np
 import pytest
-from helpers import ARITHMETICS, FLOAT_TYPES, assert_same
+from helpers import ARITHMETICS, FLOAT_TYPES, OPERATIONS, assert_same, kept_as
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import broadcasting_shape
 
 import fq
 
-OPERATIONS = fq._core.operations()
 GRID = {"scale": 0.25, "zero_point": 0, "qmin": -8, "qmax": 7}
 X = np.linspace(-3, 3, 24, dtype=np.float32).reshape(4, 6)
 VALUES = {**GRID, "x": X, "dy": X, "mask": X > 0, "bits": np.packbits(X > 0, axis=-1, bitorder="little")}
@@ -25,7 +24,19 @@ def names_of(name):
 
 
 def everything_named(name):
-    return {one: VALUES[one] for one in names_of(name)}
+    return {one: value_of(name, one) for one in names_of(name)}
+
+
+def value_of(name, label, x=X):
+    """What stands for an argument: an input that goes with x, or a parameter."""
+    kept = kept_as(name, label, x.shape)
+    if kept is not None:
+        return np.ones(kept[1], kept[0])
+    return x if label in ("x", "dy") else VALUES[label]
+
+
+def inputs_of(name, x=X):
+    return [value_of(name, one, x) for one in OPERATIONS[name]["inputs"]]
 
 
 @pytest.mark.parametrize(("name", "functions"), FUNCTIONS)
@@ -35,8 +46,8 @@ def test_every_argument_has_its_name(name, functions):
     if hasattr(np.add, "__signature__") or not isinstance(function, np.ufunc):
         assert list(inspect.signature(function).parameters)[: len(names)] == names
     for by_position in range(len(names) + 1):
-        args = [VALUES[one] for one in names[:by_position]]
-        keywords = {one: VALUES[one] for one in reversed(names[by_position:])}
+        args = [value_of(name, one) for one in names[:by_position]]
+        keywords = {one: value_of(name, one) for one in reversed(names[by_position:])}
         assert_same(function(*args, **keywords), expected)
 
 
@@ -117,13 +128,12 @@ def test_any_strides_give_the_values_and_the_memory_order_that_numpy_gives(data)
     name, dtype = draw(st.sampled_from(list(fq._core.divide))), draw(st.sampled_from(FLOAT_TYPES))
     shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=4)))
     ufunc, inputs = getattr(fq, name), OPERATIONS[name]["inputs"]
-    types = {"mask": np.dtype(bool), "bits": np.dtype(np.uint8)}
     args = []
     for one in inputs:
-        of_one = (*shape[:-1], -(-shape[-1] // 8)) if one == "bits" else shape
-        args.append(draw(laid(of_one, types.get(one, dtype), one == "bits")))
+        kept, of_one = kept_as(name, one, shape) or (dtype, shape)
+        args.append(draw(laid(of_one, kept, one in ("bits", "residual"))))
     if OPERATIONS[name]["parameters"]:
-        reached = shape[:-1] if name == "forward_packed" else shape
+        reached = shape[:-1] if OPERATIONS[name]["packed"] else shape
         shapes = [broadcasting_shape(s, draw) for s in (shape, shape, reached, reached)]
         kinds = [
             draw(st.sampled_from(["f4", "f8", "f2", "i4", "u1"])),
@@ -138,7 +148,7 @@ def test_any_strides_give_the_values_and_the_memory_order_that_numpy_gives(data)
     assert_same(found, expected)
     results = zip(*(one if isinstance(one, tuple) else (one,) for one in (found, expected)), strict=True)
     for output, (one, other) in zip(OPERATIONS[name]["outputs"], results, strict=True):
-        assert steps(one) == steps(other) or (output != "bits" and ufunc.signature)
+        assert steps(one) == steps(other) or (output != OPERATIONS[name]["packed"] and ufunc.signature)
 
 
 def steps(array):
@@ -197,14 +207,14 @@ BEYOND = [
 def test_a_level_beyond_int64_is_refused_and_not_wrapped(name, level, index, place):
     parameters = [0.25, 0, -8, 7]
     parameters[place] = level
-    inputs = [X for _ in OPERATIONS[name]["inputs"]]
+    inputs = inputs_of(name)
     value = int(np.max(level))
     for functions in (fq, fq.reciprocal):
         found = str(refusal(getattr(functions, name), *inputs, *parameters, error=ValueError))
         label = OPERATIONS[name]["parameters"][place]
         assert found == f"{label} must be a level of int64, got {value} {index}".strip()
     refusal(getattr(fq.reference, name), *inputs, *parameters, error=ValueError)
-    if name != "backward_learnable":
+    if not OPERATIONS[name]["reduction"]:
         refusal(getattr(fq, name), *inputs, *parameters, subok=True, error=ValueError)
 
 
@@ -224,9 +234,7 @@ def test_a_refused_scale_is_named_with_its_index(name, layout, kind, index):
     scale[index] = 0
     scale = {"C": scale, "F": np.asfortranarray(scale), "strided": np.repeat(scale, 2, 2)[..., ::2]}[layout]
     for functions in (fq, fq.reciprocal):
-        found = refusal(
-            getattr(functions, name), *(x for _ in OPERATIONS[name]["inputs"]), scale, 0, -8, 7, error=ValueError
-        )
+        found = refusal(getattr(functions, name), *inputs_of(name, x), scale, 0, -8, 7, error=ValueError)
         assert str(found) == f"scale must be positive and finite in float32, got 0 at index {index}"
 
 
@@ -304,7 +312,7 @@ def test_the_way_out_of_a_wrong_shape_is_one():
         fq.forward(x, scale, 0, -8, 7)
 
 
-@pytest.mark.parametrize("name", ["forward", "forward_packed"])
+@pytest.mark.parametrize("name", [name for name in fq._core.divide if len(OPERATIONS[name]["outputs"]) > 1])
 def test_one_array_for_two_outputs_says_how_to_give_it(name):
     outputs = OPERATIONS[name]["outputs"]
     found = str(refusal(getattr(fq, name), X, **GRID, out=np.empty_like(X)))

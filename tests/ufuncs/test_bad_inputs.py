@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ARITHMETICS, FLOAT_TYPES, bfloat16
+from helpers import ARITHMETICS, FLOAT_TYPES, OPERATIONS, bfloat16, kept_as
 
 import fq
 
 CONTRACT = Path(__file__).resolve().parents[2] / "docs" / "guide" / "contract.md"
 ERRORS = TypeError, ValueError, OverflowError  # the last is NumPy's, for a Python int beyond int64
 SHAPE = (4, 60)
-OPERATIONS = fq._core.operations()
 WITH_GRID = [name for name, operation in OPERATIONS.items() if operation["parameters"]]
 GOOD = (0.5, 0, -8, 7)
 
@@ -62,8 +61,8 @@ def bad_grids(dtype):
 
 
 def laid_for(name, grid):
-    """A grid as a function takes it: qmin and qmax of forward_packed lack the last axis."""
-    if name != "forward_packed":
+    """A grid as a function takes it: qmin and qmax lack the last axis where something is packed along it."""
+    if not OPERATIONS[name]["packed"]:
         return grid
     return *grid[:2], *(one[..., 0] if isinstance(one, np.ndarray) and one.shape == (4, 1) else one for one in grid[2:])
 
@@ -71,6 +70,9 @@ def laid_for(name, grid):
 def bad_calls(name, dtype):
     """(arguments, keywords) of every bad call of a function of x and a grid."""
     x = np.linspace(-3, 3, 240).reshape(SHAPE).astype(dtype)
+    if "residual" in OPERATIONS[name]["inputs"]:
+        yield from bad_residuals(name, x)
+        return
     before = (x,) if "backward" in name else ()
     for grid in bad_grids(dtype):
         yield (*before, x, *laid_for(name, grid)), {}
@@ -80,10 +82,33 @@ def bad_calls(name, dtype):
     yield from bad_signatures((*before, x, *GOOD))
     if before:
         yield (x[:3], x, *GOOD), {}
-    results = {"forward": (dtype, np.dtype(bool)), "forward_packed": (dtype, np.dtype(np.uint8))}.get(name, (dtype,))
-    if name == "backward_learnable":
-        results = (dtype, *2 * [np.dtype(np.float64 if dtype == np.float64 else np.float32)])
+    sums = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    types = {one: kept[0] for one in OPERATIONS[name]["outputs"] if (kept := kept_as(name, one, SHAPE))}
+    types |= {"dscale": sums, "dzero_point": sums}
+    results = [types.get(one, dtype) for one in OPERATIONS[name]["outputs"]]
     yield from bad_places((*before, x, *GOOD), results)
+
+
+def bad_residuals(name, dy):
+    """The same for functions of dy, codes and a grid."""
+    kind, shape = kept_as(name, "residual", SHAPE)
+    good = np.ones(shape, kind)
+    for grid in bad_grids(dy.dtype):
+        yield (dy, good, *laid_for(name, grid)), {}
+    for beyond in ((0, -(2**45), 7), (0, -8, 2**45)):
+        yield (dy, good, 0.5, *beyond), {}
+    for other in ("?", "i1", "u1", "i2", "i8", "f4", "O", "S3", "c8", "M8[s]"):
+        if np.dtype(other) != kind:
+            yield (dy, np.zeros(shape, other), *GOOD), {}
+    for bad in NOT_NUMBERS:
+        yield (dy, bad, *GOOD), {}
+        yield (bad, good, *GOOD), {}
+    yield from (((bad, good, *GOOD), {}) for bad in NOT_FLOATS)
+    yield from (((dy, np.ones(one, kind), *GOOD), {}) for one in [*NOT_SHAPES, (), (4, 8), (4, 29), (4, 31)])
+    yield ((dy[0, 0], good[0, 0], *GOOD), {}) if OPERATIONS[name]["packed"] else ((dy[0], good, *GOOD), {})
+    yield from bad_signatures((dy, good, *GOOD))
+    sums = np.dtype(np.float64 if dy.dtype == np.float64 else np.float32)
+    yield from bad_places((dy, good, *GOOD), (dy.dtype, sums, sums))
 
 
 def bad_signatures(arguments):

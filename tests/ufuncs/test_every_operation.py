@@ -4,21 +4,28 @@ import inspect
 
 import numpy as np
 import pytest
-from helpers import ARITHMETICS, FLOAT_TYPES, GRIDS, assert_same, gradients, hard_values
+from helpers import (
+    ARITHMETICS,
+    FLOAT_TYPES,
+    OPERATIONS,
+    assert_same,
+    gradients,
+    grids_of,
+    hard_values,
+    kept_as,
+    random_kept,
+)
 
 import fq
 
-OPERATIONS = fq._core.operations()
 LENGTHS = 1, 7, 64, 257
 
 
-def value_of(name, dtype, grid, rng, n):
-    make = {
-        "dy": lambda: gradients(dtype, rng, n),
-        "mask": lambda: rng.random(n) < 0.5,
-        "bits": lambda: rng.integers(0, 256, -(-n // 8)).astype(np.uint8),
-    }
-    return make.get(name, lambda: hard_values(dtype, grid, rng, n))()
+def value_of(name, label, dtype, grid, rng, n):
+    kept = kept_as(name, label, (n,))
+    if kept is not None:
+        return random_kept(rng, *kept)
+    return gradients(dtype, rng, n) if label == "dy" else hard_values(dtype, grid, rng, n)
 
 
 def function_of(name, arithmetic):
@@ -33,9 +40,9 @@ def calls(name, arithmetic):
     function, twin = function_of(name, arithmetic), getattr(fq.reference, name)
     how = {"arithmetic": arithmetic} if "arithmetic" in inspect.signature(twin).parameters else {}
     for dtype in FLOAT_TYPES:
-        for grid in GRIDS[:: 1 + bool(OPERATIONS[name]["reduction"])]:
+        for grid in grids_of(name)[:: 1 + bool(OPERATIONS[name]["reduction"])]:
             for n in LENGTHS:
-                inputs = [value_of(one, dtype, grid, rng, n) for one in OPERATIONS[name]["inputs"]]
+                inputs = [value_of(name, one, dtype, grid, rng, n) for one in OPERATIONS[name]["inputs"]]
                 parameters = grid[: len(OPERATIONS[name]["parameters"])]
                 yield function(*inputs, *parameters), twin(*inputs, *parameters, **how)
 

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from helpers import ARITHMETICS, FLOAT_TYPES, assert_same, gradients, hard_values
+from helpers import ARITHMETICS, FLOAT_TYPES, OPERATIONS, assert_same, gradients, hard_values, kept_as, random_kept
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import broadcasting_shape
@@ -69,11 +69,9 @@ def calls(draw):
     x = hard_values(dtype, GRID, rng, size).reshape(shape)
     dy = gradients(dtype, rng, size).reshape(shape)
     ufunc = getattr(ARITHMETICS[draw(st.sampled_from(list(ARITHMETICS)))], name)
-    if name == "backward":
-        return ufunc, (dy, rng.random(shape) < 0.5)
-    if name == "backward_packed":
-        return ufunc, (dy, rng.integers(0, 256, (*shape[:-1], -(-shape[-1] // 8)), np.uint8))
-    qparams = parameters(shape, dtype, name == "forward_packed", draw)
+    if not OPERATIONS[name]["parameters"]:
+        return ufunc, (dy, random_kept(rng, *kept_as(name, OPERATIONS[name]["inputs"][1], shape)))
+    qparams = parameters(shape, dtype, bool(OPERATIONS[name]["packed"]), draw)
     return ufunc, (dy, x, *qparams) if name == "backward_recompute" else (x, *qparams)
 
 
@@ -91,7 +89,11 @@ def test_plain_calls_equal_those_through_numpy(call, data):
         assert out is None or one is out
 
 
-@pytest.mark.parametrize("name", ["forward", "forward_packed"])
+TWO = [name for name in NAMES if len(OPERATIONS[name]["outputs"]) > 1]
+OF_X = [name for name in NAMES if OPERATIONS[name]["inputs"] == ["x"]]
+
+
+@pytest.mark.parametrize("name", TWO)
 def test_more_channels_than_are_made_ready_at_a_time_are_right(name):
     rng = np.random.default_rng(5)
     x = rng.standard_normal((3, 300, 7)).astype(np.float32)
@@ -123,7 +125,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("name", ["fake_quantize", "forward", "forward_packed"])
+@pytest.mark.parametrize("name", OF_X)
 @pytest.mark.parametrize("args", ODD.values(), ids=list(ODD))
 def test_odd_calls_end_as_those_through_numpy(name, args):
     (found, warned), (expected, expected_warnings) = (outcome(f, *args) for f in both(getattr(fq, name)))
@@ -179,34 +181,39 @@ def test_outputs_that_overlap_parameters_and_inputs_are_right(step):
     assert_same(fq.fake_quantize(x, scale, 0, -8, 7, out=memory[128 + step : 160 + step]), expected)
 
 
+def empty_of(name, label, x, memory):
+    """An array without elements in this memory, or x for elements."""
+    kept = kept_as(name, label, x.shape)
+    return x if kept is None else np.ndarray(kept[1], kept[0], memory)
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 4, 3, 5), (2, 0, 3, 5), (2, 4, 0, 5), (2, 4, 3, 0)])
 def test_nothing_is_written_for_an_empty_array(shape):
     memory, bytes_ = np.full(2000, 42, np.float32), np.full(2000, 42, np.uint8)
     x, y = np.ndarray(shape, np.float32, memory, 4000), np.ndarray(shape, np.float32, memory)
-    mask = np.ndarray(shape, bool, bytes_)
-    bits = np.ndarray((*shape[:-1], -(-shape[-1] // 8)), np.uint8, bytes_)
     scales = np.full(2000, 0.25, np.float32)
     for kept in product([False, True], repeat=len(shape)):
         axes = [n if k else 1 for n, k in zip(shape, kept, strict=True)]
         grid = np.ndarray(axes, np.float32, scales), 0, -8, 7
-        fq.forward(x, *grid, out=(y, mask))
-        fq.forward_packed(x, *grid, out=(y, bits))
-        fq.backward_recompute(x, x, *grid, out=y)
-        fq.backward_learnable(x, x, *grid, out=(y, None, None))
-    fq.backward(x, mask, out=y)
-    fq.backward_packed(x, bits, out=y)
+        for name, row in OPERATIONS.items():
+            function, empty = getattr(fq, name), lambda label, name=name: empty_of(name, label, x, bytes_)
+            parameters = grid if row["parameters"] else ()
+            outputs = [y if label == "dx" else None for label in row["outputs"]]
+            if not row["reduction"]:
+                outputs = [y if label in ("y", "dx") else empty(label) for label in row["outputs"]]
+            function(*map(empty, row["inputs"]), *parameters, out=tuple(outputs))
     assert (memory == 42).all()
     assert (bytes_ == 42).all()
 
 
 @pytest.mark.parametrize("shape", [(300, 1), (300, 5), (1, 2000), (2000,), (3, 1), (2, 3, 1)])
-@pytest.mark.parametrize("name", ["fake_quantize", "forward", "forward_packed", "backward_recompute"])
+@pytest.mark.parametrize("name", [name for name in NAMES if OPERATIONS[name]["parameters"]])
 def test_what_is_refused_in_place_is_whole(name, shape):
     x = np.full((*shape[:-1], max(shape[-1], 5)), 0.9, np.float32)
     scale = np.full(shape, 0.25, np.float32)
     scale.flat[-1] = -1
     inputs = (x, x) if name == "backward_recompute" else (x,)
-    out = (x,) if name in ("fake_quantize", "backward_recompute") else (x, None)
+    out = (x, *(None for _ in OPERATIONS[name]["outputs"][1:]))
     with pytest.raises(ValueError, match="scale must be positive and finite in float32, got -1"):
         getattr(fq, name)(*inputs, scale, 0, -8, 7, out=out)
     assert (x == np.float32(0.9)).all()
@@ -263,23 +270,28 @@ LEARNABLE_SHAPES = [  # of x, of scale, of zero_point (None: a number)
 @pytest.mark.parametrize("dtype", FLOAT_TYPES, ids=str)
 @pytest.mark.parametrize(("shape", "of_scale", "of_zero_point"), LEARNABLE_SHAPES)
 @pytest.mark.parametrize("reciprocal", [False, True])
-def test_plain_learnable_calls_equal_those_of_any_arrays(reciprocal, shape, of_scale, of_zero_point, dtype):
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if OPERATIONS[name]["reduction"]])
+def test_plain_learnable_calls_equal_those_of_any_arrays(name, reciprocal, shape, of_scale, of_zero_point, dtype):
     rng = np.random.default_rng(3)
     computed = np.float64 if dtype == np.float64 else np.float32
     dy, x = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    kept_type = kept_as(name, OPERATIONS[name]["inputs"][1], shape)
+    kept = x if kept_type is None else random_kept(rng, *kept_type)
     scale = 0.1 if of_scale is None else rng.uniform(0.05, 0.2, of_scale).astype(computed)
     zero_point = 1 if of_zero_point is None else np.asarray(rng.integers(-2, 3, of_zero_point))
     qparams = scale, zero_point, -8, 7
-    backward = (fq.reciprocal if reciprocal else fq).backward_learnable
-    expected = fq.learnable._backward_of_any(dy, x, qparams, None, reciprocal)
-    found = backward(dy, x, *qparams)
+    backward = getattr(fq.reciprocal if reciprocal else fq, name)
+    expected = fq.learnable._backward_of_any(name, (dy, kept, *qparams), None, reciprocal)
+    found = backward(dy, kept, *qparams)
     assert_same(found, expected)
     assert [type(one) for one in found] == [type(one) for one in expected]
     dx = np.full_like(x, 42)
-    found = backward(dy, x, *qparams, out=(dx, None, None))
+    found = backward(dy, kept, *qparams, out=(dx, None, None))
     assert found[0] is dx
     assert_same(found, expected)
-    assert_same(backward(dy.copy(), x, *qparams, out=(x, None, None)), expected)
+    assert_same(backward(dy.copy(), kept, *qparams, out=(x, None, None)), expected)
+    if kept is not x:
+        assert_same(backward(dy, kept, *qparams, out=(dy, None, None)), expected)
 
 
 @pytest.mark.parametrize("qparams", [(0.0, 0, -8, 7), (0.25, 9, -8, 7), (np.float32([[-1], [1]]), 0, -8, 7)])
@@ -287,7 +299,7 @@ def test_plain_learnable_calls_are_refused_alike(qparams):
     dy = x = np.ones((2, 3), np.float32)
     found = outcome(fq.backward_learnable, dy, x, *qparams)
     assert found[0][0] is ValueError
-    assert found == outcome(fq.learnable._backward_of_any, dy, x, qparams, None, False)
+    assert found == outcome(fq.learnable._backward_of_any, "backward_learnable", (dy, x, *qparams), None, False)
 
 
 def test_plain_learnable_calls_keep_no_reference():
