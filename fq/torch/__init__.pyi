@@ -46,6 +46,7 @@ class LearnableFakeQuantize(torch.nn.Module):
     rule: str
     gradient_factor: bool
     eps: float
+    keep: str
     scale: torch.nn.Parameter
     zero_point: torch.Tensor
     started: torch.Tensor
@@ -62,6 +63,7 @@ class LearnableFakeQuantize(torch.nn.Module):
         rule: Literal["lsq", "lsq+", "minmax"] | None = None,
         gradient_factor: bool = True,
         eps: float = 1e-8,
+        keep: Literal["x", "residual", "residual4"] = "x",
     ) -> None: ...
     def forward(self, x: torch.Tensor) -> torch.Tensor: ...
     def start(self, x: torch.Tensor) -> None: ...
@@ -85,6 +87,7 @@ def fake_quantize_learnable(
     *,
     eps: float | None = None,
     reciprocal: bool = False,
+    keep: Literal["x", "residual", "residual4"] = "x",
 ) -> torch.Tensor: ...
 def choose_qparams(
     xmin: torch.Tensor | ArrayLike,

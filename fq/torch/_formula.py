@@ -50,7 +50,7 @@ def check(scale, zero_point, qmin, qmax, reciprocal):
     function(np.zeros(zero_point.shape, scale.dtype), scale[0], zero_point, qmin, qmax)
 
 
-def checked(x, scale, zero_point, qmin, qmax, reciprocal):
+def checked(x, scale, zero_point, qmin, qmax, reciprocal, residual=False):
     """scale, after `check`. Elsewhere than on the CPU the values are not waited for: NaN stands for a refused set."""
     if x.device.type in ("cpu", "meta"):
         check(scale, zero_point, qmin, qmax, reciprocal)
@@ -60,7 +60,7 @@ def checked(x, scale, zero_point, qmin, qmax, reciprocal):
     good = (scale > 0) & (scale < torch.inf) & (qmin <= zero_point) & (zero_point <= qmax)
     if reciprocal:
         good = good & (1 / scale < torch.inf)
-    most = 2**53 if scale.dtype == torch.float64 else 2**24
+    most = (2**53 if scale.dtype == torch.float64 else 2**24) >> (9 if residual else 0)
     good = good & (zero_point.long() - qmin <= most) & (qmax - zero_point.long() <= most)
     return torch.where(good, scale, torch.nan)
 
@@ -72,7 +72,8 @@ def unwrapped(tensor):
     return tensor
 
 
-def _quotient(x, scale, reciprocal):
+def quotient(x, scale, reciprocal):
+    """x / scale, or x * (1 / scale), in the type computed in."""
     x = x.to(scale.dtype)
     return x * _divided(torch.ones_like(scale), scale) if reciprocal else _divided(x, scale)
 
@@ -84,15 +85,16 @@ def _divided(x, by):
     return x / by
 
 
-def _ends(zero_point, qmin, qmax, dtype):
+def ends(zero_point, qmin, qmax, dtype):
     """The first and last level less zero_point, exact in the type computed in."""
     zero_point = zero_point.long()
     return (qmin - zero_point).to(dtype), (qmax - zero_point).to(dtype)
 
 
-def _forward(x, scale, zero_point, qmin, qmax, reciprocal):
-    level = _quotient(x, scale, reciprocal).round()
-    low, high = _ends(zero_point, qmin, qmax, scale.dtype)
+def forward(x, scale, zero_point, qmin, qmax, reciprocal):
+    """y and the mask."""
+    level = quotient(x, scale, reciprocal).round()
+    low, high = ends(zero_point, qmin, qmax, scale.dtype)
     y = level.clamp(low, high) * scale
     return y.to(x.dtype).masked_fill(_becomes_zero(y, x.dtype), 0.0), (low <= level) & (level <= high)
 
@@ -103,16 +105,16 @@ def _becomes_zero(y, dtype):
     return y.abs() <= info.smallest_normal * info.eps / 2 if dtype.itemsize == 2 else y == 0
 
 
-def _widest(x):
+def widest(x):
     """The type that sums are computed in."""
     return torch.float32 if x.device.type == "mps" else torch.float64  # which has no float64
 
 
 def _slopes(x, scale, zero_point, qmin, qmax, reciprocal):
     """The mask, and the derivatives of y by scale and zero_point, in float64."""
-    quotient, wide = _quotient(x, scale, reciprocal), _widest(x)
-    low, high = _ends(zero_point, qmin, qmax, wide)
-    level = quotient.round().to(wide)
+    q, wide = quotient(x, scale, reciprocal), widest(x)
+    low, high = ends(zero_point, qmin, qmax, wide)
+    level = q.round().to(wide)
     inside = (low <= level) & (level <= high)
     by_scale = torch.where(inside, level - x.to(wide) / scale.to(wide), level.clamp(low, high))
     return inside, by_scale, torch.where(inside, 0.0, -scale.to(wide))
@@ -125,7 +127,7 @@ class _Fixed(torch.autograd.Function):
 
     @staticmethod
     def forward(x, scale, zero_point, qmin, qmax, reciprocal):
-        return _forward(x, scale, zero_point, qmin, qmax, reciprocal)
+        return forward(x, scale, zero_point, qmin, qmax, reciprocal)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -159,7 +161,7 @@ class _PackedBits(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, scale, zero_point, qmin, qmax, reciprocal, enabled):
-        y, mask = _forward(x, scale, zero_point, qmin, qmax, reciprocal)
+        y, mask = forward(x, scale, zero_point, qmin, qmax, reciprocal)
         if enabled is not None:
             on = enabled.to(x.device).bool()
             y, mask = torch.where(on, y, x), mask | ~on
@@ -178,7 +180,7 @@ class _Learnable(torch.autograd.Function):
 
     @staticmethod
     def forward(x, scale, zero_point, qmin, qmax, reciprocal):
-        return _forward(x, scale, nearest_level(zero_point, qmin, qmax), qmin, qmax, reciprocal)[0]
+        return forward(x, scale, nearest_level(zero_point, qmin, qmax), qmin, qmax, reciprocal)[0]
 
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -70,8 +70,8 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, inplace
     return _operators.fixed(x, scale.detach(), zero_point, qmin, qmax, reciprocal, inplace=inplace)
 
 
-def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, reciprocal=False):
-    """`fake_quantize` with gradients for scale and zero_point too, which need x: it is kept for the backward.
+def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, reciprocal=False, keep="x"):
+    """`fake_quantize` with gradients for scale and zero_point too, which need x, or a code of each residual.
 
     Parameters
     ----------
@@ -83,6 +83,11 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, recip
     eps : float, optional
         The least scale there is: where scale is less, eps is taken, and its gradient is passed straight through to
         scale. So a step that brought a scale to 0 or below does not end the training, and the next may bring it back.
+    keep : {"x", "residual", "residual4"}
+        What is kept for the backward: x itself; or of each element a code of 8 or 4 bits, by which the gradients of x
+        and zero_point are the same, and that of scale is nearly: see `fq.backward_residual`. A leaf that requires a
+        gradient, as a weight is (in compiled code: a Parameter), is kept itself whatever is said here, since it lives
+        anyway. So is x under the transforms of ``torch.func`` and in forward mode.
 
     Returns
     -------
@@ -94,13 +99,13 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, recip
     Raises
     ------
     TypeError, ValueError, NotImplementedError
-        As for `fake_quantize`.
+        As for `fake_quantize`. ValueError too for another ``keep``, and for codes of levels that lie further than 2**15
+        from zero_point, or 2**44 for float64 x.
 
     Notes
     -----
     Where neither scale nor zero_point asks for a gradient, x is not kept. There is no second derivative: asking for one
-    raises NotImplementedError. `fq.scale_gradient_factor` is LSQ's factor
-    for the gradient of scale.
+    raises NotImplementedError. `fq.scale_gradient_factor` is LSQ's factor for the gradient of scale.
 
     Examples
     --------
@@ -110,7 +115,7 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, recip
     >>> scale.grad.item(), zero_point.grad.item()
     (7.0, -0.25)
     """
-    if eps is None and not torch.compiler.is_compiling():
+    if eps is None and keep == "x" and not torch.compiler.is_compiling():
         y = _fast.learnable(x, scale, zero_point, qmin, qmax, reciprocal)
         if y is not None:
             return y
@@ -119,6 +124,7 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, recip
             *(fake_quantize_learnable, (x, scale, zero_point), x, scale, zero_point, qmin, qmax),
             eps=eps,
             reciprocal=reciprocal,
+            keep=keep,
         )
     x, scale, zero_point, qmin, qmax = _arguments.read(x, scale, zero_point, qmin, qmax, real=True)
     scale = _arguments.at_least(scale, eps)
@@ -126,4 +132,4 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, recip
     if not learns and not _operators.is_transformed(x, scale, zero_point):
         level = _arguments.nearest_level(zero_point, qmin, qmax)
         return _operators.fixed(x, scale, level, qmin, qmax, reciprocal)
-    return _operators.learnable(x, scale, zero_point, qmin, qmax, reciprocal)
+    return _operators.learnable(x, scale, zero_point, qmin, qmax, reciprocal, keep)

@@ -5,7 +5,7 @@ import math
 import torch
 
 from fq.learnable import scale_gradient_factor
-from fq.torch import _functions, _keep
+from fq.torch import _functions, _keep, _residual
 
 SMALLEST = 1e-8
 
@@ -40,6 +40,8 @@ class LearnableFakeQuantize(_keep.Float32, torch.nn.Module):
         Whether the gradients of scale and zero_point are multiplied by `fq.scale_gradient_factor`.
     eps : float
         The smallest scale.
+    keep : {"x", "residual", "residual4"}
+        What is kept of x for the backward, as by `fake_quantize_learnable`: codes are for activations.
 
     Attributes
     ----------
@@ -84,6 +86,7 @@ class LearnableFakeQuantize(_keep.Float32, torch.nn.Module):
         rule=None,
         gradient_factor=True,
         eps=SMALLEST,
+        keep="x",
     ):
         super().__init__()
         if (axis is None) != (channels is None) or (group is None) != (shape is None) or (axis is not None and group):
@@ -91,10 +94,12 @@ class LearnableFakeQuantize(_keep.Float32, torch.nn.Module):
         rule = rule or ("minmax" if learn_zero_point else "lsq")
         if rule not in _RULES:
             raise ValueError(f"rule must be one of {', '.join(_RULES)}, got {rule!r}")
+        if keep not in _residual.KEEPS:
+            raise ValueError(f"keep must be one of {', '.join(_residual.KEEPS)}, got {keep!r}")
         if not quant_min <= 0 <= quant_max or quant_min == quant_max:
             raise ValueError(f"quant_min and quant_max must hold 0 and another level, got {quant_min} and {quant_max}")
         self.quant_min, self.quant_max, self.axis, self.group = quant_min, quant_max, axis, group
-        self.rule, self.gradient_factor, self.eps = rule, gradient_factor, eps
+        self.rule, self.gradient_factor, self.eps, self.keep = rule, gradient_factor, eps, keep
         self.scale = torch.nn.Parameter(torch.ones(self._shape(channels, shape)))
         zero = torch.zeros(self.scale.shape)
         if learn_zero_point:
@@ -115,7 +120,7 @@ class LearnableFakeQuantize(_keep.Float32, torch.nn.Module):
 
     def extra_repr(self):
         """The grid, and where scales differ."""
-        places = {"axis": self.axis, "group": self.group}
+        places = {"axis": self.axis, "group": self.group, "keep": None if self.keep == "x" else repr(self.keep)}
         told = [f"quant_min={self.quant_min}, quant_max={self.quant_max}, rule={self.rule!r}"]
         return ", ".join(told + [f"{name}={value}" for name, value in places.items() if value is not None])
 
@@ -132,7 +137,7 @@ class LearnableFakeQuantize(_keep.Float32, torch.nn.Module):
             zero_point = zero_point.detach() + (zero_point - zero_point.detach()) * factor
         parameters = (self._beside(one, seen) for one in (scale, zero_point))
         try:
-            y = _functions.fake_quantize_learnable(seen, *parameters, self.quant_min, self.quant_max)
+            y = _functions.fake_quantize_learnable(seen, *parameters, self.quant_min, self.quant_max, keep=self.keep)
         except ValueError as error:
             raise ValueError(f"{type(self).__name__}: {error}") from None
         return y.flatten(-2) if self.group else y

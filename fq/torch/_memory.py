@@ -21,6 +21,7 @@ _NUMPY_TYPES = {
     torch.float64: "<f8",
     torch.int64: "<i8",
     torch.uint8: "|u1",
+    torch.int8: "|i1",
     torch.bool: "|b1",
 }
 

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 import fq
 from fq import _core
-from fq.torch import _formula, _memory
+from fq.torch import _formula, _memory, _residual
 from fq.torch._arguments import nearest_level
 
 NO_FORWARD_MODE = "forward mode does not reach into what torch.compile made of fq.torch: leave torch.compile out of it"
@@ -89,14 +89,26 @@ def is_given_up(x):
     return is_free and not saved_by_its_maker
 
 
-def learnable(x, scale, zero_point, qmin, qmax, reciprocal):
-    """Fake quantization with gradients for scale, and for zero_point where it is real."""
+def learnable(x, scale, zero_point, qmin, qmax, reciprocal, keep="x"):
+    """Fake quantization with gradients for scale, and for zero_point where it is real. keep: as in _residual.KEEPS."""
+    bits = _residual.bits_kept(keep, x)
     if is_transformed(x, scale, zero_point):
         return _formula.learnable(x, scale, zero_point, qmin, qmax, reciprocal)
+    if bits:
+        return _learnable_by_codes(x, scale, zero_point, qmin, qmax, reciprocal, bits)
     if is_elsewhere(x):
         return _formula.learned_elsewhere(x, scale, zero_point, qmin, qmax, reciprocal)
     run = _Learnable.apply if runs_at_once(x, scale, zero_point) else fake_quantize_learnable
     return run(x, scale, zero_point, qmin, qmax, reciprocal, _memory.memory_order(x))
+
+
+def _learnable_by_codes(x, scale, zero_point, qmin, qmax, reciprocal, bits):
+    if is_elsewhere(x):
+        return _residual.Elsewhere.apply(x, scale, zero_point, qmin, qmax, reciprocal, bits)
+    arguments = x, scale, zero_point, qmin, qmax, reciprocal, _memory.memory_order(x), bits
+    if runs_at_once(x, scale, zero_point):
+        return _residual.AtOnce.apply(*arguments)
+    return forward_residual(*arguments)[0]
 
 
 def is_transformed(*tensors):
@@ -378,6 +390,25 @@ def _wanted(zero_point, dx, dscale, dzero_point):
 
 
 torch.library.register_autograd("fq::fake_quantize_learnable", _gradients, setup_context=_keep_x)
+
+
+forward_residual = operator(f"forward_residual({_GRID}, int bits) -> (Tensor, Tensor)")(_residual.forward_residual)
+torch.library.register_fake("fq::forward_residual")(_residual.fake_forward)
+
+_OF_CODES = _GRID.replace("Tensor x", "Tensor dy, Tensor codes")
+backward_residual = operator(f"backward_residual({_OF_CODES}, int bits) -> (Tensor, Tensor, Tensor)")(
+    _residual.backward_residual
+)
+torch.library.register_fake("fq::backward_residual")(_residual.fake_backward)
+torch.library.register_autograd("fq::backward_residual", _refuse_second_derivative)
+
+
+def _gradients_of_codes(ctx, dy, _=None):
+    codes, scale, zero_point = ctx.saved_tensors
+    return _residual.wanted(zero_point, *backward_residual(dy, codes, scale, zero_point, *ctx.grid))
+
+
+torch.library.register_autograd("fq::forward_residual", _gradients_of_codes, setup_context=_residual.keep_codes)
 
 
 class _Learnable(torch.autograd.Function):
