@@ -37,6 +37,8 @@ __all__ = [
     "quantized",
 ]
 
+KEEPS = {"x": None, "residual": "", "residual4": "_packed"}  # what follows the names of the functions of codes
+
 _calls.handlers()  # an exported function needs them without a call here
 
 
@@ -91,8 +93,8 @@ def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, via=Non
     return _fixed(via, reciprocal, *_arguments.known(x, scale, zero_point, qmin, qmax))
 
 
-def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, reciprocal=False, via=None):
-    """`fake_quantize` with gradients for scale and zero_point too, which need x: it is kept for the backward.
+def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, reciprocal=False, via=None, keep="x"):
+    """`fake_quantize` with gradients for scale and zero_point too, which need x, or a code of each residual.
 
     Parameters
     ----------
@@ -104,6 +106,10 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, recip
     eps : float, optional
         The least scale there is: where scale is less, eps is taken, and its gradient is passed straight through to
         scale. So a step that brought a scale to 0 or below does not end the training, and the next may bring it back.
+    keep : {"x", "residual", "residual4"}
+        What is kept for the backward: x itself; or of each element a code of 8 or 4 bits, by which the gradients of x
+        and zero_point are the same, and that of scale is nearly: see `fq.backward_residual`. Codes are for activations:
+        weights live anyway, and x costs nothing there.
 
     Returns
     -------
@@ -114,10 +120,15 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, recip
     Raises
     ------
     TypeError, ValueError
-        As for `fake_quantize`.
+        As for `fake_quantize`. ValueError too for another ``keep``, and for codes of levels that lie further than 2**15
+        from zero_point, or 2**44 for float64 x.
+    NotImplementedError
+        For a second derivative where codes are kept. JAX itself raises TypeError for forward mode there.
 
     Notes
     -----
+    XLA's own operations may choose the code next to C's, where a residual lies between two.
+
     Over a sharded x each device adds up its own part and the parts are added after: the sums may then differ from the
     unsharded ones in the last place. y and the gradient of x do not differ.
 
@@ -132,7 +143,9 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, recip
     """
     _calls.check_way(via, reciprocal)
     scale = _arguments.at_least(scale, eps)
-    return _learnable(via, reciprocal, *_arguments.known(x, scale, zero_point, qmin, qmax, learned=True))
+    if keep not in KEEPS:
+        raise ValueError(f"keep must be one of {', '.join(map(repr, KEEPS))}, got {keep!r}")
+    return _learnable(via, reciprocal, KEEPS[keep], *_arguments.known(x, scale, zero_point, qmin, qmax, learned=True))
 
 
 def export_checks():
@@ -169,14 +182,15 @@ def _fixed(via, reciprocal, x, *qparams):
     return _with_an_axis(lambda *arrays: _calls.bind("fake_quantize", via, reciprocal, *arrays)[0], x, *qparams)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _learnable(via, reciprocal, x, scale, zero_point, qmin, qmax):
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _learnable(via, reciprocal, codes, x, scale, zero_point, qmin, qmax):
     level, real = zero_point, 0.0
     if _arguments.is_real(zero_point):
         level, real = _arguments.nearest_level(zero_point, qmin, qmax)
     x, qparams = _arguments.read(x, scale, level, qmin, qmax)
     gradient_of = _arguments.gradient_of(real, x, qparams)
-    return _with_an_axis(partial(_with_gradients, via, reciprocal), x, *qparams, gradient_of)
+    function = _with_gradients if codes is None else partial(_by_codes, codes)
+    return _with_an_axis(partial(function, via, reciprocal), x, *qparams, gradient_of)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -190,3 +204,22 @@ def _tangent(via, reciprocal, arrays, tangents):
     dx, dscale, *_, dzero_point = tangents
     (dy,) = _calls.bind("learnable_tangent", via, reciprocal, dx, dscale, dzero_point, *arrays)
     return _with_gradients(via, reciprocal, *arrays), dy
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _by_codes(codes, via, reciprocal, *arrays):
+    """`_with_gradients`, which keeps codes of the residuals in the place of x."""
+    return _with_gradients(via, reciprocal, *arrays)
+
+
+def _keep_codes(codes, via, reciprocal, *arrays):
+    y, kept = _calls.bind(f"forward_residual{codes}", via, reciprocal, *arrays[:-1])
+    return y, (kept, *arrays[1:-1])
+
+
+def _gradients_of_codes(codes, via, reciprocal, kept, dy):
+    dx, dscale, dzero_point = _calls.bind(f"backward_residual{codes}", via, reciprocal, dy, *kept)
+    return dx, dscale, None, None, None, dzero_point
+
+
+_by_codes.defvjp(_keep_codes, _gradients_of_codes)

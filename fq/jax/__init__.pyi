@@ -66,6 +66,7 @@ def fake_quantize_learnable(
     eps: float | None = None,
     reciprocal: bool = False,
     via: Literal["c", "xla", "callback"] | None = None,
+    keep: Literal["x", "residual", "residual4"] = "x",
 ) -> jax.Array: ...
 def choose_qparams(
     xmin: ArrayLike,

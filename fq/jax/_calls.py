@@ -30,6 +30,7 @@ class Function:
     operands: int  # what it computes with; a learned zero point may follow, which has derivatives alone
     whole: int  # how many of its arguments, the first ones, do not broadcast over a batch
     sums: bool = False  # whether its results after the first are sums to the shapes of scale and zero_point
+    per_byte: int = 8  # elements in a byte of what it packs
 
 
 def _module(reciprocal):
@@ -52,8 +53,25 @@ def _backward_learnable(reciprocal, *arguments):
     return _module(reciprocal).backward_learnable(*arguments)
 
 
+def _forward_residual_packed(reciprocal, x, scale, zero_point, qmin, qmax):
+    return _module(reciprocal).forward_residual_packed(x, scale, zero_point, qmin[..., 0], qmax[..., 0])
+
+
+def _backward_residual_packed(reciprocal, dy, codes, scale, zero_point, qmin, qmax):
+    ends = qmin[..., 0], qmax[..., 0]
+    return _module(reciprocal).backward_residual_packed(dy, codes, scale, zero_point, *ends)
+
+
 def _kinds_packed(x, *_):
     return x, _sharding.kind_of_bits(x)
+
+
+def _kinds_codes(x, *_):
+    return x, x.update(dtype=np.dtype(np.int8))
+
+
+def _kinds_packed_codes(x, *_):
+    return x, _sharding.kind_of_bits(x, 2)
 
 
 def _kinds_tangent(dx, *_):
@@ -71,6 +89,38 @@ FUNCTIONS = MappingProxyType(
         "backward_packed": Function(lambda dy, bits: (dy,), _backward_packed, _formula.backward_packed, 2, 2),
         "backward_learnable": Function(
             _kinds_learnable, _backward_learnable, _formula.backward_learnable, 6, 7, sums=True
+        ),
+        "forward_residual": Function(
+            _kinds_codes,
+            lambda reciprocal, *arrays: _module(reciprocal).forward_residual(*arrays),
+            partial(_formula.forward_residual, 8),
+            5,
+            1,
+        ),
+        "backward_residual": Function(
+            _kinds_learnable,
+            lambda reciprocal, *arrays: _module(reciprocal).backward_residual(*arrays),
+            partial(_formula.backward_residual, 8),
+            6,
+            6,
+            sums=True,
+        ),
+        "forward_residual_packed": Function(
+            _kinds_packed_codes,
+            _forward_residual_packed,
+            partial(_formula.forward_residual, 4),
+            5,
+            1,
+            per_byte=2,
+        ),
+        "backward_residual_packed": Function(
+            _kinds_learnable,
+            _backward_residual_packed,
+            partial(_formula.backward_residual, 4),
+            6,
+            6,
+            sums=True,
+            per_byte=2,
         ),
         "learnable_tangent": Function(_kinds_tangent, None, _formula.learnable_tangent, 8, 9),
     }
@@ -168,7 +218,7 @@ def _way(name, via, reciprocal):
     if via == "xla" or target not in handlers():
         _warn_of_no_handlers(via)
         return by_xla
-    by_c = _sharding.partitioned(partial(_by_c, target, function), function.sums)
+    by_c = _sharding.partitioned(partial(_by_c, target, function), function.sums, function.per_byte)
     if via == "c":
         return partial(jax.lax.platform_dependent, cpu=by_c)
     return partial(jax.lax.platform_dependent, cpu=by_c, default=by_xla)

@@ -36,6 +36,32 @@ def backward_learnable(reciprocal, dy, x, scale, zero_point, qmin, qmax):
     return _masked(dy, inside), *map(summed, products, (scale.shape, zero_point.shape))
 
 
+def forward_residual(bits, reciprocal, x, *qparams):
+    """(y, residual). A code may be the one next to C's where the residual lies between two."""
+    wide, grid = widened(x), Grid(reciprocal, *qparams)
+    quotient, last = _quotient(reciprocal, wide, grid), _last_code(bits)
+    inside, rest = _inside(quotient, grid), remainder(grid.nearer(wide), _clamped(quotient, grid), grid.step)
+    code = jnp.where(inside, jnp.rint(-rest / grid.step * (2 * last)), jnp.where(quotient < 0, -last - 1, last + 1))
+    code = jnp.where(jnp.isnan(quotient + grid.lo), -last - 2, code).astype(np.int8)
+    return _forward(reciprocal, x, qparams)[0], code if bits == 8 else _paired(code)
+
+
+def backward_residual(bits, _, dy, codes, scale, zero_point, qmin, qmax):
+    """(dx, dscale, dzero_point)."""
+    codes, last = codes if bits == 8 else _unpaired(codes, dy.shape[-1]), _last_code(bits)
+    grid, inside = Grid(False, scale, zero_point, qmin, qmax), (codes >= -last) & (codes <= last)
+    ends = jnp.where(codes > last, grid.hi, jnp.where(codes == -last - 1, grid.lo, np.nan))
+    of_scale = jnp.where(inside, codes.astype(scale.dtype) / (2 * last), ends)
+    of_zero_point = jnp.where(inside | (codes == -last - 2), 0, -grid.scale)
+    products = [widened(dy) * slope for slope in (of_scale, of_zero_point)]
+    return _masked(dy, inside), *map(summed, products, (scale.shape, zero_point.shape))
+
+
+def _last_code(bits):
+    """The largest code of what was in range."""
+    return 2 ** (bits - 1) - 2
+
+
 def learnable_tangent(reciprocal, dx, dscale, dzero_point, x, *qparams):
     """(dy,): what `backward_learnable` is the transpose of."""
     inside, of_scale, of_zero_point = derivatives(reciprocal, x, *qparams)
@@ -298,3 +324,16 @@ def _packed(inside):
 def _unpacked(bits, n):
     eights = bits[..., None] >> jnp.arange(8, dtype=np.uint8)
     return (eights & 1).astype(bool).reshape(*bits.shape[:-1], bits.shape[-1] * 8)[..., :n]
+
+
+def _paired(codes):
+    """Two codes of four bits to a byte, the first one's lowest."""
+    n = codes.shape[-1]
+    padded = jnp.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, n % 2)]).astype(np.uint8)
+    pairs = padded.reshape(*codes.shape[:-1], -(-n // 2), 2) & np.uint8(15)
+    return pairs[..., 0] | pairs[..., 1] << np.uint8(4)
+
+
+def _unpaired(packed, n):
+    pairs = jnp.stack([packed & np.uint8(15), packed >> np.uint8(4)], -1).astype(np.int8)
+    return ((pairs ^ np.int8(8)) - np.int8(8)).reshape(*packed.shape[:-1], packed.shape[-1] * 2)[..., :n]

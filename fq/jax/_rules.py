@@ -70,6 +70,17 @@ def backward_learnable_transposed(cotangents, dy, *rest, via, reciprocal, **_):
     return [*_calls.bind("learnable_tangent", via, reciprocal, *changes, *rest), *[None] * len(rest)]
 
 
+NO_SECOND = 'what keeps codes of residuals has no second derivative, nor one in forward mode: keep="x" has both'
+
+
+def refused(name, primals, tangents, via, reciprocal, **_):
+    """Codes say too little of x for derivatives of gradients."""
+    if _any(*tangents):
+        raise NotImplementedError(NO_SECOND)
+    results = _calls.bind(name, via, reciprocal, *primals)
+    return results, [_zero(result) for result in results]
+
+
 def learnable_tangent(primals, tangents, via, reciprocal, **_):
     """Linear in dx, dscale and dzero_point."""
     (dx, dscale, dzero_point), rest = primals[:3], primals[3:]
@@ -121,6 +132,7 @@ JVPS = {
     "backward_packed": backward_packed,
     "backward_learnable": backward_learnable,
     "learnable_tangent": learnable_tangent,
+    **{name: partial(refused, name) for name in _calls.FUNCTIONS if "residual" in name},
 }
 TRANSPOSES = {
     "backward_packed": backward_packed_transposed,

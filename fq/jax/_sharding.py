@@ -1,6 +1,7 @@
 """How a call is split over devices: as x is, in shards whose packed masks are those of the whole."""
 
 import math
+from functools import partial
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
 
-def partitioned(function, sums):
+def partitioned(function, sums, per_byte=8):
     """The function, which XLA may run on shards of its arrays instead of gathering them.
 
     Parameters
@@ -17,6 +18,8 @@ def partitioned(function, sums):
         Of arrays, the first of them x or dy; gives some.
     sums : bool
         Whether its results after the first are sums over the axes along which their shape is 1.
+    per_byte : int
+        Elements in a byte of what is packed.
 
     Returns
     -------
@@ -30,10 +33,10 @@ def partitioned(function, sums):
         return tuple(NamedSharding(mesh, _spec_of(each.shape, x.shape, spec)) for each in arrays)
 
     def infer(mesh, arguments, results):
-        return shardings(mesh, results, _kept(mesh, arguments, results), arguments[0])
+        return shardings(mesh, results, _kept(mesh, arguments, results, per_byte), arguments[0])
 
     def partition(mesh, arguments, results):
-        x, spec = arguments[0], _kept(mesh, arguments, results)
+        x, spec = arguments[0], _kept(mesh, arguments, results, per_byte)
 
         def on_a_shard(*arrays):
             first, *others = function(*arrays)
@@ -44,7 +47,7 @@ def partitioned(function, sums):
         return mesh, on_a_shard, shardings(mesh, results, spec, x), shardings(mesh, arguments, spec, x)
 
     call = custom_partitioning(split)
-    call.def_partition(partition, infer_sharding_from_operands=infer, sharding_rule=_rule)
+    call.def_partition(partition, infer_sharding_from_operands=infer, sharding_rule=partial(_rule, per_byte))
     return call
 
 
@@ -63,10 +66,10 @@ def _varies_along(array):
     return kind.vma if hasattr(kind, "vma") else kind.mat.varying  # until JAX 0.9, from 0.10 on
 
 
-def kind_of_bits(x):
-    """The kind of the packed mask of such an x: sharded as x is, where the kind tells and no byte spans two shards."""
-    shape, (*others, last) = (*x.shape[:-1], -(-x.shape[-1] // 8)), x.sharding.spec
-    if last is not None and x.shape[-1] % (8 * _shards(x.sharding.mesh, last)) != 0:
+def kind_of_bits(x, per_byte=8):
+    """The kind of what is packed of such an x: sharded as x is, where the kind tells and no byte spans two shards."""
+    shape, (*others, last) = (*x.shape[:-1], -(-x.shape[-1] // per_byte)), x.sharding.spec
+    if last is not None and x.shape[-1] % (per_byte * _shards(x.sharding.mesh, last)) != 0:
         last = None
     sharding = NamedSharding(x.sharding.mesh, PartitionSpec(*others, last))
     return x.update(shape=shape, dtype=np.dtype(np.uint8), sharding=sharding)
@@ -80,15 +83,15 @@ def _names(entry):
     return entry if isinstance(entry, tuple) else () if entry is None else (entry,)
 
 
-def _kept(mesh, arguments, results):
-    """The sharding of x that the call keeps: shards of equal size, of whole bytes where there is a packed mask."""
+def _kept(mesh, arguments, results, per_byte):
+    """The sharding of x that the call keeps: shards of equal size, of whole bytes where something is packed."""
     x = arguments[0]
     packs = any(each.dtype == np.uint8 for each in (*arguments, *results))
     spec = tuple(x.sharding.spec) if isinstance(x.sharding, NamedSharding) else ()
     kept = []
     for axis, size in enumerate(x.shape):
         entry = spec[axis] if axis < len(spec) else None
-        unit = _shards(mesh, entry) * (8 if packs and entry is not None and axis == len(x.shape) - 1 else 1)
+        unit = _shards(mesh, entry) * (per_byte if packs and entry is not None and axis == len(x.shape) - 1 else 1)
         kept.append(entry if size % unit == 0 else None)
     return kept
 
@@ -111,8 +114,8 @@ def _added_up(part, whole, x, spec):
     return jax.lax.psum(part, tuple(names)) if names else part
 
 
-def _rule(mesh, arguments, results):
-    """For the Shardy partitioner, which axes are split alike: `(b e)` is the last one as bytes of eight elements.
+def _rule(per_byte, mesh, arguments, results):
+    """For the Shardy partitioner, which axes are split alike: `(b e)` is the last one as bytes of some elements.
 
     The rule is made before it is known along which axes of the mesh the last one is split; a number of bytes that all
     devices could share is one that any of those can.
@@ -121,8 +124,8 @@ def _rule(mesh, arguments, results):
     is_bits = [str(each.element_type) == "ui8" for each in arrays]
     of_x = arrays[0].shape
     axes, last, extra = [f"a{axis}" for axis in range(len(of_x))], None, {}
-    if any(is_bits) and not mesh.empty and of_x[-1] % (8 * mesh.size) == 0:
-        axes[-1], last, extra = "(b e)", "b", {"e": 8}
+    if any(is_bits) and not mesh.empty and of_x[-1] % (per_byte * mesh.size) == 0:
+        axes[-1], last, extra = "(b e)", "b", {"e": per_byte}
     elif any(is_bits):
         last, extra = "b", {"need_replication_factors": (axes[-1], "b")}
     texts = []
