@@ -198,7 +198,7 @@ def both(first, second):
 
 
 def learnable_cell(title, shape, axis, target, with_torch):
-    """backward_learnable, and that from codes, beside np.add of its two inputs: a scale for all, or one per channel along `axis`."""
+    """backward_learnable and those from codes beside np.add: a scale for all, or one per channel along `axis`."""
     x, dy, dx = normal(shape, np.float32, 1), normal(shape, np.float32, 2), touched(shape, np.float32)
     channels = () if axis is None else (shape[axis],)
     scale = np.linspace(0.04, 0.06, math.prod(channels), dtype=np.float32).reshape(channels)

@@ -29,6 +29,11 @@ def _add_demo(commands):
         "--bits", type=int, nargs="+", help="1 to 16 each (8 4 3 2, or 4 3 2 to learn scales); at 1 every weight is 0"
     )
     parser.add_argument("--learn-scale", action="store_true", help="train again, with scales learned by gradient")
+    parser.add_argument(
+        "--keep",
+        choices=["x", "residual", "residual4"],
+        help="what learned scales keep of activations (x)",
+    )
     parser.add_argument("--epochs", type=int, default=60, help="in float, then again at each number of bits (60)")
     parser.add_argument("--seed", type=int, default=0, help="gives the same accuracies every time (0)")
     parser.add_argument("--data", metavar="FILE.npz", help="your own X and y (default: scikit-learn's digits)")
@@ -40,7 +45,7 @@ def _demo(args):
     from fq import demo
 
     bits = args.bits or ([4, 3, 2] if args.learn_scale else [8, 4, 3, 2])
-    demo.run(bits, args.epochs, args.seed, args.data, args.plot, args.learn_scale)
+    demo.run(bits, args.epochs, args.seed, args.data, args.plot, args.learn_scale, args.keep)
 
 
 def _add_info(commands):

@@ -97,14 +97,27 @@ class InputQuantizer(ActivationQuantizer):
         return y
 
 
-class LearnedQuantizer(_Quantizer):
-    """A grid whose scale is trained (LSQ), by its logarithm so that it stays positive. Keeps x, as its gradient needs.
+def _and_x(x, *qparams):
+    return fq.fake_quantize(x, *qparams), x
 
-    starts_from are the parameters it begins with; n is the number of elements that share a scale.
+
+_KEPT = {
+    "x": (_and_x, fq.backward_learnable),
+    "residual": (fq.forward_residual, fq.backward_residual),
+    "residual4": (fq.forward_residual_packed, fq.backward_residual_packed),
+}
+
+
+class LearnedQuantizer(_Quantizer):
+    """A grid whose scale is trained (LSQ), by its logarithm so that it stays positive.
+
+    starts_from are the parameters it begins with; n is the number of elements that share a scale; keep is what the
+    gradient of the scale is made of: x, or a code of each residual.
     """
 
-    def __init__(self, bits, starts_from, n):
+    def __init__(self, bits, starts_from, n, keep="x"):
         super().__init__(bits)
+        self._forward, self._backward = _KEPT[keep]
         self.log_scale = np.log(np.atleast_1d(starts_from.scale))
         self._grid = starts_from[1:]
         self._factor = np.float32(fq.scale_gradient_factor(n, starts_from.qmax))
@@ -119,16 +132,15 @@ class LearnedQuantizer(_Quantizer):
 
     def forward(self, x):
         start = time.perf_counter()
-        self._x = x
-        y = self.evaluate(x)
+        y, self._kept = self._forward(x, *self.qparams)
         self.seconds += time.perf_counter() - start
-        self.x_bytes = self.mask_bytes = x.nbytes
+        self.x_bytes, self.mask_bytes = x.nbytes, self._kept.nbytes
         return y
 
     def backward(self, dy):
         start = time.perf_counter()
         scale = np.exp(self.log_scale)
-        dx, dscale, _ = fq.backward_learnable(dy, self._x, scale, *self._grid)
+        dx, dscale, _ = self._backward(dy, self._kept, scale, *self._grid)
         self.gradient = dscale * self._factor * scale
         self.seconds += time.perf_counter() - start
         return dx
@@ -171,17 +183,18 @@ class Network:
             layers.append(Layer(weight, np.zeros(outputs, np.float32), NoQuantizer(), NoQuantizer()))
         return cls(layers)
 
-    def quantized(self, bits, x, learn_scale=False):
+    def quantized(self, bits, x, learn_scale=False, keep="x"):
         """A copy with every weight and every layer's input at that many bits, calibrated on the data x.
 
-        With learn_scale the scales are trained from there on, but for that of the data.
+        With learn_scale the scales are trained from there on, but for that of the data. keep: what that keeps of
+        activations; weights live anyway.
         """
         layers = []
         for old in self.layers:
             kind = ActivationQuantizer if layers else InputQuantizer
             quantizers = kind(bits, x), WeightQuantizer(bits, old.weight)
             if learn_scale:
-                quantizers = _learned(bits, quantizers, (x, old.weight))
+                quantizers = _learned(bits, quantizers, (x, old.weight), keep)
             layers.append(Layer(old.weight.copy(), old.bias.copy(), *quantizers))
             x = np.maximum(old.evaluate(x), 0)
         return Network(layers)
@@ -233,12 +246,12 @@ class Network:
         return gradients + [one.gradient for one in self._learned]
 
 
-def _learned(bits, quantizers, tensors):
+def _learned(bits, quantizers, tensors, keep):
     """Quantizers that train their scales from those of the given ones on; the data's, which has no gradient, stays."""
     of_input, of_weight = quantizers
     x, weight = tensors
     if not isinstance(of_input, InputQuantizer):
-        of_input = LearnedQuantizer(bits, of_input.qparams, x.shape[1] * BATCH)
+        of_input = LearnedQuantizer(bits, of_input.qparams, x.shape[1] * BATCH, keep)
     return of_input, LearnedQuantizer(bits, of_weight.qparams, weight.shape[1])
 
 

@@ -48,19 +48,24 @@ def _own_checks():
         checks[f"{prefix}backward_recompute"] = _input_check(module.fake_quantize, module.backward_recompute)
         checks[f"{prefix}backward_learnable, dx"] = _input_check(module.fake_quantize, module.backward_learnable)
         checks[f"{prefix}backward_learnable, parameters"] = _parameter_check(module.backward_learnable)
+        for suffix, bits in (("", 8), ("_packed", 4)):
+            name = f"backward_residual{suffix}"
+            through = _through(getattr(module, f"forward_residual{suffix}"), getattr(module, name), True)
+            checks[f"{prefix}{name}, dx"] = _input_check(module.fake_quantize, through)
+            checks[f"{prefix}{name}, parameters"] = _parameter_check(through, bits)
     return checks
 
 
-def _through(forward, backward):
-    return lambda dy, x, *qparams: backward(dy, forward(x, *qparams)[1])
+def _through(forward, backward, with_grid=False):
+    return lambda dy, x, *qparams: backward(dy, forward(x, *qparams)[1], *(qparams if with_grid else ()))
 
 
 def _input_check(forward, backward):
     return lambda x, qparams: gradcheck.check_input_gradient(forward, backward, x, qparams)
 
 
-def _parameter_check(backward):
-    return lambda x, qparams: gradcheck.check_parameter_gradients(backward, x, qparams)
+def _parameter_check(backward, codes=None):
+    return lambda x, qparams: gradcheck.check_parameter_gradients(backward, x, qparams, codes=codes)
 
 
 def _case(grid, dtype, seed):

@@ -34,8 +34,10 @@ batch of {batch}, and the weights. Times are medians of QAT, with what observes
 ranges, and vary from run to run; all else is given by the seed."""
 
 _NOTE_ON_LEARNED = """\
-learned: QAT with scales learned by gradient (LSQ), as long; it keeps x. Times
-and bytes are those of QAT."""
+learned: QAT with scales learned by gradient (LSQ), as long; of the activations
+of a batch it keeps {kept}: {bytes:,} bytes. Times and other bytes are those of QAT."""
+
+_KEEPS = {"x": "x", "residual": "codes of 8 bits", "residual4": "codes of 4 bits"}
 
 
 class Row(NamedTuple):
@@ -54,12 +56,16 @@ class Row(NamedTuple):
     integer_bytes: int
     float_bytes: int
     learned_accuracy: float | None = None  # of QAT with learned scales
+    learned_bytes: int | None = None  # that this keeps of activations
 
 
-def run(bits, epochs, seed, data_path=None, plot_path=None, learn_scale=False):
+def run(bits, epochs, seed, data_path=None, plot_path=None, learn_scale=False, keep=None):
     """Train at each of the bits, print the table, and draw it if plot_path is given; returns the rows."""
     bits = list(dict.fromkeys(bits))
     _check(bits, epochs, seed, plot_path)
+    if keep is not None and not learn_scale:
+        raise InputError("argument --keep: only --learn-scale keeps more than a bit an element")
+    keep = keep or "x"
     tqdm = need("tqdm", "tqdm").tqdm
     limits = need("threadpoolctl", "scikit-learn").threadpool_limits
     if plot_path is not None:
@@ -67,8 +73,8 @@ def run(bits, epochs, seed, data_path=None, plot_path=None, learn_scale=False):
     data = load(data_path, np.random.default_rng([seed, 0]))
     # On matrices this small a second thread gains nothing, and where cores are busy BLAS is ten times slower for it.
     with limits(1, user_api="blas"):
-        rows = _train_all(data, bits, epochs, seed, tqdm, learn_scale)
-    print(_table(rows, data, epochs))
+        rows = _train_all(data, bits, epochs, seed, tqdm, keep if learn_scale else None)
+    print(_table(rows, data, epochs, keep))
     if plot_path is not None:
         _draw(rows, plot_path)
     return rows
@@ -98,22 +104,23 @@ def _check_writable(path):
         raise InputError(f"argument --plot: {path} cannot be written")
 
 
-def _train_all(data, bits, epochs, seed, tqdm, learn_scale):
+def _train_all(data, bits, epochs, seed, tqdm, keep):
+    """keep: what learned scales keep of activations; None: no scales are learned."""
     sizes = (data.x_train.shape[1], *_HIDDEN, data.classes)
     network = Network.random(sizes, np.random.default_rng([seed, 1]))
     rows = []
-    with tqdm(total=epochs * (2 + len(bits) * (1 + learn_scale)), unit="epoch", file=sys.stderr) as bar:
+    with tqdm(total=epochs * (2 + len(bits) * (1 + (keep is not None))), unit="epoch", file=sys.stderr) as bar:
         bar.set_description("float")
         _train(network, data, epochs, np.random.default_rng([seed, 2]), bar)
         trained_on = network.copy()
         _train(trained_on, data, epochs, np.random.default_rng([seed, 3]), bar)
         for one in bits:
             bar.set_description(f"{one} bits")
-            rows.append(_train_one(network, trained_on, data, one, epochs, seed, bar, learn_scale))
+            rows.append(_train_one(network, trained_on, data, one, epochs, seed, bar, keep))
     return rows
 
 
-def _train_one(network, trained_on, data, bits, epochs, seed, bar, learn_scale):
+def _train_one(network, trained_on, data, bits, epochs, seed, bar, keep):
     """The row of so many bits: trained from network on, beside trained_on, the network that went on in float."""
     test = data.x_test, data.y_test
     ptq_accuracy = trained_on.quantized(bits, data.x_train).accuracy(*test)
@@ -124,10 +131,11 @@ def _train_one(network, trained_on, data, bits, epochs, seed, bar, learn_scale):
     agree = int(np.sum(answers == quantized.evaluate(data.x_test).argmax(1)))
     of_integers = float(np.mean(answers == data.y_test)), agree, integers.file_bytes(), float_file_bytes(trained_on)
     row = Row(bits, trained_on.accuracy(*test), ptq_accuracy, quantized.accuracy(*test), *cost, *of_integers)
-    if learn_scale:
-        learned = network.quantized(bits, data.x_train, learn_scale=True)
+    if keep is not None:
+        learned = network.quantized(bits, data.x_train, learn_scale=True, keep=keep)
         _train(learned, data, epochs, np.random.default_rng([seed, 3, bits]), bar)
-        row = row._replace(learned_accuracy=learned.accuracy(*test))
+        kept = sum(layer.input_quantizer.mask_bytes for layer in learned.layers)
+        row = row._replace(learned_accuracy=learned.accuracy(*test), learned_bytes=kept)
     return row
 
 
@@ -153,7 +161,7 @@ def _batch(data):
     return min(BATCH, len(data.x_train))
 
 
-def _table(rows, data, epochs):
+def _table(rows, data, epochs, keep):
     learned = rows[0].learned_accuracy is not None
     column = "  learned" if learned else ""
     lines = [f"bits    float      PTQ      QAT{column}     ints      KB   ms in fq  ms a step"]
@@ -167,7 +175,9 @@ def _table(rows, data, epochs):
     agree = "all" if fewest == len(data.x_test) else f"{fewest:,} or more"
     costs = {"mask": rows[0].mask_bytes, "x": rows[0].x_bytes, "float_bytes": rows[0].float_bytes / 1000}
     notes = _NOTES.format(**sizes, **costs, agree=agree, epochs=2 * epochs)
-    return "\n".join([*lines, "", notes, *([_NOTE_ON_LEARNED] if learned else [])])
+    if learned:
+        notes += "\n" + _NOTE_ON_LEARNED.format(kept=_KEEPS[keep], bytes=rows[0].learned_bytes)
+    return "\n".join([*lines, "", notes])
 
 
 def _draw(rows, path):

@@ -232,6 +232,7 @@ def check_parameter_gradients(
     *,
     dy: ArrayLike | None = None,
     factor: float = 1.0,
+    codes: int | None = None,
 ) -> GradientReport:
     """Compare gradients of scale and zero_point with those of the forward whose rounding is held still.
 
@@ -249,6 +250,9 @@ def check_parameter_gradients(
         The gradient of y, finite; by default numbers between 1 and 2, so that nothing cancels by itself.
     factor : float
         What backward multiplies both gradients by: ``fq.scale_gradient_factor(n, qmax)`` for LSQ.
+    codes : {None, 8, 4}, optional
+        The bits of the codes that backward takes for the residuals of x, as `fq.backward_residual` does: the gradient
+        of scale may be off by half a step of the code for each element.
 
     Returns
     -------
@@ -267,8 +271,13 @@ def check_parameter_gradients(
     >>> x = np.linspace(-3, 3, 101)
     >>> check_parameter_gradients(fq.backward_learnable, x, (0.25, 0, -8, 7)).ok
     True
+    >>> by_codes = lambda dy, x, *grid: fq.backward_residual(dy, fq.forward_residual(x, *grid)[1], *grid)
+    >>> check_parameter_gradients(by_codes, x, (0.25, 0, -8, 7), codes=8).ok
+    True
     """
     gradients = Candidate("backward", backward)
+    if codes not in (None, 4, 8):
+        raise ValueError(f"codes must be None, 4 or 8 bits, got {codes!r}")
     x = floating(x)
     scale, zero_point, qmin, qmax = parameters(qparams, x)
     if np.ndim(factor) or not np.isfinite(numbers_of("factor", factor)) or factor == 0:
@@ -293,6 +302,8 @@ def check_parameter_gradients(
         )
         size = np.abs(weights) * (np.abs(place) + np.abs(qmin - zero_point) + np.abs(qmax - zero_point) + 1)
         tolerance = 64 * eps * np.sum(size) * abs(factor) * np.array([1.0, np.max(scale, initial=0)])
+        if codes is not None:
+            tolerance[0] += np.sum(np.abs(weights)) * abs(factor) / (4 * (2 ** (codes - 1) - 2))
         return _parameter_report(expected, found, tolerance, (scale, zero_point), factor, excluded)
 
 

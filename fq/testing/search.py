@@ -47,7 +47,8 @@ def check(
     candidate : callable or object
         A function of (x, scale, zero_point, qmin, qmax) that gives y, or (y, mask). Or an object with that as
         ``forward`` and, where it has them, ``mask`` of the same arguments, ``gradient`` of (dy, x, scale, ...) that
-        gives dx, and ``learnable`` of (dy, x, scale, ...) that gives (dx, dscale, dzero_point). It may have ``name``
+        gives dx, and ``learnable`` of (dy, x, scale, ...) that gives (dx, dscale, dzero_point), as ``residual`` and
+        ``residual4`` do by codes of 8 and 4 bits. It may have ``name``
         and ``supports``. x is a NumPy array, the others are numbers; with channels, scale and zero_point are arrays.
         A function that takes no NumPy arrays, but PyTorch's or JAX's, is called with those. Whatever it does or
         gives breaks laws at most: arrays are copies, and only a KeyboardInterrupt ends the search.

@@ -80,8 +80,9 @@ class Candidate:
         What it does in its own way, in a sentence or two.
     versions : dict
         Of the packages it is made of.
-    mask, gradient, learnable : callable, optional
-        Of (x, scale, ...), and of (dy, x, scale, ...) the other two.
+    mask, gradient, learnable, residual, residual4 : callable, optional
+        Of (x, scale, ...), and of (dy, x, scale, ...) the others; the last two as learnable, by codes of 8 and 4 bits
+        for the residuals of x.
 
     Examples
     --------
@@ -98,6 +99,8 @@ class Candidate:
     mask: Callable[..., Any] | None = None
     gradient: Callable[..., Any] | None = None
     learnable: Callable[..., Any] | None = None
+    residual: Callable[..., Any] | None = None
+    residual4: Callable[..., Any] | None = None
 
 
 class Case(NamedTuple):
@@ -118,10 +121,13 @@ class CandidateError(Exception):
         self.expected = expected
 
 
+WITH_DY = "gradient", "learnable", "residual", "residual4"
 _LACKS = {
     "mask": "it gives no mask",
     "gradient": "it gives no gradient of x",
     "learnable": "it gives no gradients of scale and zero_point",
+    "residual": "it keeps no codes of 8 bits for x",
+    "residual4": "it keeps no codes of 4 bits for x",
     "zero_points": "it takes no zero_point but 0",
     "channels": "it takes no scale per channel",
     "broadcast": "it takes no scale and zero_point of two shapes",
@@ -183,7 +189,7 @@ class Parts:
         """Why a law that needs all these does not apply, or None."""
         for need in needs:
             if need in _LACKS:
-                if not (self.has(need) if need in ("mask", "gradient", "learnable") else getattr(self.supports, need)):
+                if not (self.has(need) if need in ("mask", *WITH_DY) else getattr(self.supports, need)):
                     return _LACKS[need]
             elif need not in self.supports.dtypes[1:]:
                 return f"{need} is not among its other types"
@@ -217,11 +223,12 @@ class Subject(Parts):
         probe = x, np.float32(1), 0, *self.supports.ranges[0]
         self.add("forward", probe)
         self._gives_pairs = isinstance(self.first("forward"), tuple)
-        for optional, tried in (("mask", probe), ("gradient", (x, *probe)), ("learnable", (x, *probe))):
-            self.add(optional, tried, candidate)
+        self.add("mask", probe, candidate)
+        for optional in WITH_DY:
+            self.add(optional, (x, *probe), candidate)
 
     def has(self, name: str) -> bool:
-        """Whether it gives a mask, gradient or learnable."""
+        """Whether it has this function; it may give a mask beside y."""
         return super().has(name) or (name == "mask" and self._gives_pairs)
 
     def forward(self, case: Case) -> Array:
@@ -240,9 +247,9 @@ class Subject(Parts):
         """dx."""
         return _shaped(self._functions["gradient"](dy, case.x, *case.qparams), case.x.shape)
 
-    def learnable(self, dy: Array, case: Case) -> tuple[Array, Array, Array]:
-        """dx, dscale and dzero_point."""
-        found = self._functions["learnable"](dy, case.x, *case.qparams)
+    def learnable(self, dy: Array, case: Case, name: str = "learnable") -> tuple[Array, Array, Array]:
+        """dx, dscale and dzero_point; by codes of residuals with another name."""
+        found = self._functions[name](dy, case.x, *case.qparams)
         if not isinstance(found, tuple | list) or len(found) != 3:
             raise CandidateError(one_line(type(found).__name__), "dx, dscale and dzero_point")
         shapes = case.x.shape, np.shape(case.qparams.scale), np.shape(case.qparams.zero_point)

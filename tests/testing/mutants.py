@@ -28,6 +28,12 @@ class Reference:
     def learnable(self, dy, x, *qparams):
         return fq.reference.backward_learnable(dy, x, *qparams)
 
+    def residual(self, dy, x, *qparams):
+        return by_codes(dy, x, *qparams)
+
+    def residual4(self, dy, x, *qparams):
+        return by_codes(dy, x, *qparams, suffix="_packed")
+
 
 def formula(x, scale, zero_point, qmin, qmax, *, rint=np.rint, divide=np.divide, unclamped=None):
     """The formula with a part replaced; `unclamped` gives the level without its zero_point from x / scale."""
@@ -465,6 +471,70 @@ LEARNABLE = {
     "mean of nothing": (mean_of_nothing, {"empty"}),
     "a scalar is no array": (no_scalar, {"zero-dimensional"}),
     "reads memory in order": (reads_memory_in_order, {"non-contiguous"}),
+}
+
+
+def by_codes(dy, x, *qparams, suffix="", shift=0.0, known=None):
+    """The reference's gradients by codes. shift: of a code, in steps; known: what codes are made of in place of x."""
+    forward = getattr(fq.reference, f"forward_residual{suffix}")
+    backward = getattr(fq.reference, f"backward_residual{suffix}")
+    dy, x, known = np.atleast_1d(dy), np.atleast_1d(x), np.atleast_1d(x if known is None else known)
+    dx, dscale, dzero_point = backward(dy, forward(known, *qparams)[1], *qparams)
+    inside = fq.reference.forward(x, *qparams)[1]
+    last = 6 if suffix else 126
+    return dx, dscale + np.float32(np.sum(dy[inside].astype(np.float64)) * shift / (2 * last)), dzero_point
+
+
+def codes_pass_all(dy, x, *qparams, suffix):
+    return dy.copy(), *by_codes(dy, x, *qparams, suffix=suffix)[1:]
+
+
+def codes_of_other_sign(dy, x, *qparams, suffix):
+    dx, dscale, dzero_point = by_codes(dy, x, *qparams, suffix=suffix)
+    return dx, dscale, -dzero_point
+
+
+def codes_of_halves(dy, x, scale, *levels, suffix):
+    """Residuals as multiples of a half."""
+    with np.errstate(all="ignore"):
+        known = np.where(np.abs(x / scale) < 2**20, np.rint(2 * (x / scale)) / 2 * scale, x).astype(x.dtype)
+        inside = fq.reference.forward(x, scale, *levels)[1]
+    known = np.where(inside & fq.reference.forward(known, scale, *levels)[1], known, x)
+    return by_codes(dy, x, scale, *levels, suffix=suffix, known=known)
+
+
+def codes_off_by_less_than_half(dy, x, *qparams, suffix):
+    return by_codes(dy, x, *qparams, suffix=suffix, shift=0.4)
+
+
+def codes_without_nan(dy, x, *qparams, suffix):
+    dx, *sums = by_codes(dy, x, *qparams, suffix=suffix, known=np.where(np.isnan(x), 0, x).astype(x.dtype))
+    return np.where(np.isnan(x), dy * np.zeros_like(dy), dx).astype(x.dtype), *sums
+
+
+# Each wrong about one thing of gradients by codes.
+RESIDUAL = {
+    "dx is dy": (codes_pass_all, "gradient of x"),
+    "sign of zero_point": (codes_of_other_sign, "gradient of zero_point"),
+    "codes of halves": (codes_of_halves, "gradient of scale"),
+    "codes off by less than half": (codes_off_by_less_than_half, "of levels and ties"),
+    "NaN left out": (codes_without_nan, "of NaN"),
+}
+
+
+def coded(function, suffix):
+    """A mutant with codes of 8 bits, or of 4."""
+
+    def gradients(dy, x, *qparams):
+        return function(dy, x, *qparams, suffix=suffix)
+
+    return gradients
+
+
+MORE |= {
+    f"{name}, {what}": (name, coded(function, suffix), {f"{name} {law}"})
+    for name, suffix in (("residual", ""), ("residual4", "_packed"))
+    for what, (function, law) in RESIDUAL.items()
 }
 MORE |= {
     f"learnable, {name}": ("learnable", function, {f"learnable {one}" for one in laws})

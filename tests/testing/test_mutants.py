@@ -15,6 +15,7 @@ from fq.testing.subject import CandidateError, Subject
 pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
 
 SPECIFIC = {**MUTANTS, **MORE}
+OPTIONAL = "mask", "gradient", "learnable", "residual", "residual4"
 
 
 @cache
@@ -55,7 +56,7 @@ def test_the_reference_keeps_every_law(law):
 
 def calls(method, law):
     """Whether judging the law calls this method of the candidate."""
-    optional = {"mask", "gradient", "learnable"} & set(law.needs)
+    optional = set(OPTIONAL) & set(law.needs)
     return law.name == "input unmodified" or (method in optional if optional else method == "forward")
 
 
@@ -76,7 +77,7 @@ def test_a_mutant_is_caught_by_no_unrelated_law(name, count):
 
 @pytest.mark.parametrize("law", ALL, ids=lambda law: law.name)
 def test_a_law_calls_the_methods_that_it_needs_and_no_other(law):
-    methods = ("forward", "mask", "gradient", "learnable")
+    methods = ("forward", *OPTIONAL)
     called = set()
 
     def counted(method):

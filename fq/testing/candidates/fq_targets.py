@@ -5,6 +5,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 import fq
 from fq import _core
 from fq.testing.quantizer import Quantizer
@@ -52,7 +54,21 @@ def _on(target: str, functions: Any, supports: Supports) -> Candidate:
         _ABOUT,
         gradient=partial(_run, target, functions.backward_recompute),
         learnable=partial(_run, target, functions.backward_learnable),
+        residual=partial(_run, target, partial(_by_codes, functions.forward_residual, functions.backward_residual)),
+        residual4=partial(_run, target, partial(_by_half_bytes, functions)),
     )
+
+
+def _by_codes(forward: Callable[..., Any], backward: Callable[..., Any], dy: Any, x: Any, *qparams: Any) -> Any:
+    return backward(dy, forward(x, *qparams)[1], *qparams)
+
+
+def _by_half_bytes(functions: Any, dy: Any, x: Any, *qparams: Any) -> Any:
+    """In one row, where there is no last axis to pack."""
+    dx, *sums = _by_codes(
+        functions.forward_residual_packed, functions.backward_residual_packed, *map(np.atleast_1d, (dy, x)), *qparams
+    )
+    return np.reshape(dx, np.shape(x)), *sums
 
 
 def _run(target: str, function: Callable[..., Any], *args: Any) -> Any:

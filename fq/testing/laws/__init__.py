@@ -2,13 +2,21 @@
 
 from collections.abc import Sequence
 
-from fq.testing.laws import gradients, integers, learnable, masks, shapes, types, values
+from fq.testing.laws import gradients, integers, learnable, masks, residual, shapes, types, values
 from fq.testing.laws.law import Difference, Law
 
 __all__ = ["ALL", "OF_INTEGERS", "Difference", "Law", "law_named"]
 
 #: The laws, each a `Law`; their names are the rows of ``python -m fq equivalence``.
-ALL = (*values.LAWS, *types.LAWS, *masks.LAWS, *gradients.LAWS, *learnable.LAWS, *shapes.LAWS)
+ALL = (
+    *values.LAWS,
+    *types.LAWS,
+    *masks.LAWS,
+    *gradients.LAWS,
+    *learnable.LAWS,
+    *residual.LAWS,
+    *shapes.LAWS,
+)
 
 #: The laws of quantization to integers, each a `Law`, for `check_quantizer`.
 OF_INTEGERS = integers.LAWS

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from fq.qparams import QParams
 from fq.testing.laws.cases import BLOCK, FINITE, drawn
 from fq.testing.laws.law import Difference, Law, different, of_y, some_dy
 from fq.testing.strategies import qparams, type_named
-from fq.testing.subject import Case, Subject, Supports
+from fq.testing.subject import WITH_DY, Case, Subject, Supports
 
 __all__ = ["LAWS", "contiguous", "empty", "layouts", "lengths", "zero_dimensional"]
 
@@ -73,15 +74,22 @@ def _any_layout(subject: Subject, case: Case, _arithmetic: str) -> Difference | 
 
 def _unmodified(subject: Subject, case: Case, _arithmetic: str) -> Difference | None:
     dy = some_dy(case.x)
-    for name, arrays in (("forward", {}), ("gradient", {"dy": dy}), ("learnable", {"dy": dy})):
+    for name in ("forward", *WITH_DY):
         if name != "forward" and not subject.has(name):
             continue
-        before = {**arrays, "x": case.x}
-        after = subject.after(name, *before.values(), case=case)
+        of_name = case if "residual" not in name else case._replace(qparams=_near(subject.supports, case.qparams))
+        before = {**({"dy": dy} if name != "forward" else {}), "x": case.x}
+        after = subject.after(name, *before.values(), case=of_name)
         for (given, one), other in zip(before.items(), after, strict=True):
             if changed := different(case, one, other, more={"after": name, "input": given}):
                 return changed
     return None
+
+
+def _near(supports: Supports, qparams: QParams) -> QParams:
+    """The parameters with levels of which codes of residuals say something."""
+    ends = next((one for one in supports.ranges if one[1] - one[0] <= 2**15), supports.ranges[0])
+    return QParams(qparams.scale, np.clip(qparams.zero_point, *ends), *ends)
 
 
 LAWS = (
