@@ -133,7 +133,7 @@ def _scheduler(address: str | None) -> Iterator[None]:
         return
     distributed = need("distributed", "Dask's scheduler, distributed", "dask")
     try:
-        client = distributed.Client(address, timeout=10)
+        client = distributed.Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"argument --scheduler: {one_line(address)} cannot be reached: {one_line(error)[:200]}"
