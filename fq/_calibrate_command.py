@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fq import Observer, _core
-from fq._input import InputError, check_writable, need, one_line, print_in_any_encoding
-from fq._observed_file import Observed, save
+from fq._input import InputError, check_writable, need, one_line, print_in_any_encoding, progress
+from fq._observed_file import Observed, save, stamp_of
 from fq.report.files import load, open_tensors
 from fq.report.tensors import Tensor, dtype_named
 
@@ -40,12 +40,13 @@ class Stored:
         self.shape, self.dtype, self.ndim = tensor.shape, dtype_named(tensor.dtype), len(tensor.shape)
 
     def __getitem__(self, index: Any) -> np.ndarray[Any, Any]:
-        path = Path(self.path)
-        return np.array(load(path, _tensors(self.path)[self.name])[index])
+        tensors = _tensors(self.path, tuple(stamp_of(self.path)))
+        return np.array(load(Path(self.path), tensors[self.name])[index])
 
 
 @lru_cache(maxsize=64)
-def _tensors(path: str) -> dict[str, Tensor]:
+def _tensors(path: str, _stamp: tuple[int, ...]) -> dict[str, Tensor]:
+    """Where the tensors of a file lie; a worker lives longer than a file may stay as it is."""
     return {one.name: one for one in open_tensors(Path(path))[1]}
 
 
@@ -64,7 +65,7 @@ def run(args: Namespace) -> int:
         raise InputError(one_line(error)) from None
     observed = Observed.read(kept, settings) if kept.exists() else Observed(settings, {}, {})
     parts = [part for file in args.files for part in _parts(da, file)]
-    with _scheduler(args.scheduler), _progress(parts) as advance:
+    with _scheduler(args.scheduler), progress(sum(part.array.nbytes for part in parts), "B") as advance:
         for part in parts:
             if not observed.has(part.file, part.name):
                 observed.add(part.file, part.name, _observe(part, settings))
@@ -141,19 +142,6 @@ def _scheduler(address: str | None) -> Iterator[None]:
     with client:
         print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
         yield
-
-
-@contextmanager
-def _progress(parts: list[Part]) -> Iterator[Any]:
-    """A bar of bytes on standard error, where tqdm is installed."""
-    with suppress(ImportError):
-        from tqdm import tqdm
-
-        total = sum(part.array.nbytes for part in parts)
-        with tqdm(total=total, unit="B", unit_scale=True, file=sys.stderr, leave=False) as bar:
-            yield bar.update
-        return
-    yield lambda _: None
 
 
 def _write(out: Path, observers: dict[str, Observer], args: Namespace) -> None:

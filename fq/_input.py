@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,3 +62,15 @@ def write(option: str, path: str, told: str) -> None:
         Path(path).write_text(told, "utf-8")
     except OSError as error:
         raise InputError(f"argument --{option}: {path} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def progress(total: int, unit: str) -> Iterator[Callable[[int], object]]:
+    """What moves a bar on standard error on, where tqdm is installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda _: None
+        return
+    with tqdm(total=total, unit=unit, unit_scale=True, file=sys.stderr, leave=False) as bar:
+        yield bar.update

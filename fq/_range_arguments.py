@@ -97,10 +97,10 @@ def reduced_axes(axis: Any, group: Any, shape: tuple[int, ...]) -> tuple[int, ..
         if isinstance(one, bool) or not isinstance(one, (int, np.integer)):
             raise TypeError(f"axis must be an int or a tuple of them, got {axis!r}")
         if not -ndim <= one < ndim:
-            raise ValueError(f"axis {one} is out of bounds for x of shape {shape}")
+            raise ValueError(f"axis {one} is not there: x has shape {shape}")
     kept = {int(one) % ndim for one in named}
     if len(kept) < len(named):
-        raise ValueError(f"axis must name no axis twice, got {axis}")
+        raise ValueError(f"axis names one axis twice, got {axis}: x has shape {shape}")
     return tuple(one for one in range(ndim) if one not in kept)
 
 

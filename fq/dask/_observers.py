@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 
 import fq
+from fq._range_arguments import reduced_axes
 from fq.dask._blocks import array_of, mapped, of_whole
 
 Array = np.ndarray[Any, Any]
@@ -21,13 +22,10 @@ def kept_axes(x: da.Array, axis: Any, group: int | None) -> tuple[int, ...]:
     """The axes along which nothing merges."""
     if group is not None and axis is None:
         return tuple(range(x.ndim))
-    axes = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    for one in axes:
-        if isinstance(one, bool) or not isinstance(one, int | np.integer):
-            raise TypeError(f"axis must be an integer or a tuple of integers, got {axis!r}")
-        if not -x.ndim <= one < x.ndim:
-            raise ValueError(f"axis {one} is not there: x has shape {x.shape}")
-    kept = {int(one) % x.ndim for one in axes}
+    reduced = reduced_axes(axis, None, x.shape)
+    if group is not None and x.ndim - 1 not in reduced:
+        raise ValueError(f"axis {axis} must not name the last axis of x, which is cut into groups")
+    kept = set(range(x.ndim)) - set(reduced)
     return tuple(sorted(kept | {x.ndim - 1} if group is not None else kept))
 
 

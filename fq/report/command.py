@@ -1,14 +1,10 @@
 """What ``python -m fq report`` runs: reads a file tensor by tensor with a progress bar, and tells what was found."""
 
 import argparse
-import importlib.util
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from fq._input import InputError, check_writable, one_line, print_in_any_encoding, write
+from fq._input import InputError, check_writable, one_line, print_in_any_encoding, progress, write
 from fq.report.activations import activations, read_feeds
 from fq.report.files import load, open_tensors
 from fq.report.report import Report
@@ -29,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"argument --activations: only an ONNX model can be run, and {one_line(path)} is {kind}")
     feeds = None if args.activations is None else read_feeds(args.activations)
     measured = []
-    with _progress(sum(one.size for one in tensors if one.load)) as advance:
+    with progress(sum(one.size for one in tensors if one.load), "w") as advance:
         for one in tensors:
             if args.axis is not None and -len(one.shape) <= args.axis < len(one.shape):
                 one = one._replace(axis=args.axis)
@@ -49,18 +45,6 @@ def _check(args: argparse.Namespace) -> None:
     if not _GROUPS[0] <= args.group <= _GROUPS[1]:
         raise InputError(f"argument --group: must be {_GROUPS[0]} to {_GROUPS[1]} elements, got {args.group}")
     check_writable("html", args.html)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], object]]:
-    """A bar on standard error, where tqdm is installed."""
-    if importlib.util.find_spec("tqdm") is None:
-        yield lambda _: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="w", unit_scale=True, file=sys.stderr, leave=False) as bar:
-        yield bar.update
 
 
 def _tell(report: Report, args: argparse.Namespace) -> None:

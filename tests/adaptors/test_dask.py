@@ -324,6 +324,27 @@ def test_what_is_wrong_is_refused_before_anything_is_computed(error, message, ca
         call(da.zeros((4, 8), chunks=4, dtype=np.float32))
 
 
+OF_AXES = {
+    "observe": lambda x, **how: fq.dask.observe(x, **how),
+    "calibrate": lambda x, **how: fq.dask.calibrate(x, 8, **how),
+    "sqnr": lambda x, **how: fq.dask.sqnr(x, x, **how),
+}
+
+
+@pytest.mark.parametrize("axis", [(0, 0), (0, -2), 5, True, 1.5])
+@pytest.mark.parametrize("name", OF_AXES)
+def test_axes_that_numpys_functions_refuse_are_refused(name, axis):
+    with pytest.raises((TypeError, ValueError), match="axis"):
+        OF_AXES[name](da.ones((4, 6), chunks=2, dtype=np.float32), axis=axis)
+
+
+@pytest.mark.parametrize("axis", [1, -1, (0, 1)])
+@pytest.mark.parametrize("name", ["observe", "calibrate"])
+def test_the_axis_of_groups_is_not_named(name, axis):
+    with pytest.raises(ValueError, match="must not name the last"):
+        OF_AXES[name](da.ones((4, 6), chunks=2, dtype=np.float32), axis=axis, group=2)
+
+
 def test_what_a_chunk_refuses_is_told_with_its_place():
     scale = np.ones((8, 1), np.float32)
     scale[5] = 0

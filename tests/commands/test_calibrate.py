@@ -1,5 +1,7 @@
 """python -m fq calibrate: the grids of what all files hold, resumed where a run was broken off."""
 
+import os
+
 import numpy as np
 import pytest
 from helpers import assert_same
@@ -167,3 +169,17 @@ def test_a_scheduler_that_is_not_there_is_told(tmp_path, capsys, monkeypatch):
     for address in ["tcp://127.0.0.1:9"]:
         told = refused(capsys, *files, "--out", tmp_path / "out.npz", "--scheduler", address)
         assert f"argument --scheduler: {address} cannot be reached" in told
+
+
+def test_a_file_that_is_written_anew_is_read_anew(tmp_path):
+    """By a worker that read it before: where tensors lie in it may have changed."""
+    from fq._calibrate_command import Stored
+    from fq.report.files import open_tensors
+
+    path = tmp_path / "x.npz"
+    for shift in (0, 1):
+        extra = {f"a{index}": np.zeros(shift * 100, np.float32) for index in range(3 * shift)}
+        np.savez(path, **extra, x=np.full(5, shift, np.float32))
+        os.utime(path, ns=(shift, shift))
+        stored = Stored(str(path), next(one for one in open_tensors(path)[1] if one.name == "x"))
+        assert stored[:].tolist() == [shift] * 5
