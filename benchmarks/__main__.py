@@ -36,6 +36,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}\n")
 
+    def add_quick(self, **smaller):
+        """Add --quick, which stands for these smaller values where others are not given."""
+        self.add_argument("--quick", action="store_true", help="small and few: to see that it runs, not how fast")
+        self._smaller = smaller
+
+    def parse_args(self, *arguments, **more):
+        """As of every parser, --quick carried out."""
+        chosen = super().parse_args(*arguments, **more)
+        for name, value in getattr(self, "_smaller", {}).items():
+            if chosen.quick and getattr(chosen, name) == self.get_default(name):
+                setattr(chosen, name, value)
+        return chosen
+
 
 def size(text):
     """65536 for 64K or 64Ki."""

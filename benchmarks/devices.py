@@ -118,9 +118,12 @@ def markdown(sizes, rounds):
 
 def main(arguments=None):
     """Measure, print, write; the exit code."""
-    options = Parser(prog="python -m benchmarks.devices", description=__doc__.splitlines()[0])
+    options = Parser(
+        prog="python -m benchmarks.devices", description=f"{__doc__.splitlines()[0]} Takes about a minute."
+    )
     options.add_argument("--rounds", type=positive, default=51, help="calls of each; 51 if not given")
     options.add_argument("--out", type=Path, help="folder for devices.md")
+    options.add_quick(rounds=3)
     chosen = options.parse_args(arguments)
     warnings.simplefilter("ignore")
     if not list(accelerators()):
@@ -129,8 +132,7 @@ def main(arguments=None):
     page = "\n".join(markdown((2**20, 2**24), chosen.rounds)) + "\n"
     print(page)
     if chosen.out is not None:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        (chosen.out / "devices.md").write_text(page, encoding="utf-8")
+        report.save(chosen.out, "devices", page)
     return 0
 
 

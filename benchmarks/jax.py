@@ -126,12 +126,14 @@ def leaves(result):
 
 def parser():
     """The options."""
-    options = Parser(prog="python -m benchmarks.jax", description="Speed and residual bytes of fq.jax.")
+    told = "Speed and residual bytes of fq.jax. Takes about three minutes, with --quick one."
+    options = Parser(prog="python -m benchmarks.jax", description=told)
     add = options.add_argument
     add("--sizes", nargs="+", type=size, metavar="N", default=[2**16, 2**20, 2**24], help="default: 64K 1M 16M")
     add("--threads", nargs="+", type=positive, metavar="N", help="default: 1, and all")
     add("--rounds", type=positive, metavar="N", help="samples of each candidate (default: by size)")
     add("--out", type=Path, metavar="DIR", help="write jax.md and jax.json here")
+    options.add_quick(sizes=[2**12], threads=[1], rounds=3)
     add("--cells", choices=MEMORY, help=argparse.SUPPRESS)  # what each process measures
     return options
 
@@ -188,9 +190,7 @@ def main(arguments=None):
     result = {"machine": machine.describe(), "load": load, "rows": rows}
     print(markdown(result))
     if chosen.out is not None:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        (chosen.out / "jax.md").write_text(markdown(result), encoding="utf-8")
-        (chosen.out / "jax.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        report.save(chosen.out, "jax", markdown(result), result)
     return 0
 
 

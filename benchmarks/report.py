@@ -90,3 +90,11 @@ def write(result, folder):
     """results.md and results.json in the folder."""
     (folder / "results.md").write_text(markdown(result), encoding="utf-8")
     (folder / "results.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def save(folder, name, page, result=None):
+    """NAME.md in the folder, which is made, and NAME.json where there is a result."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(page, encoding="utf-8")
+    if result is not None:
+        (folder / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -4,7 +4,6 @@ An array of float32 in zarr is read, and then observed, in turn, on clusters of 
 medians. What moves between the processes is the states, whose size and merging are measured too.
 """
 
-import json
 import pickle
 import sys
 import tempfile
@@ -102,12 +101,14 @@ def markdown(result):
 
 def main(arguments=None):
     """Measure, print, write; the exit code."""
-    options = Parser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
+    told = f"{__doc__.splitlines()[0]} Takes about five minutes, with --quick one."
+    options = Parser(prog="python -m benchmarks.scale", description=told)
     options.add_argument("--mib", type=positive, default=3072, help="of the array; 3072 if not given")
     options.add_argument("--limit", type=positive, default=700, help="MiB of a worker's memory; 700 if not given")
     options.add_argument("--rounds", type=positive, default=7, help="7 if not given")
     options.add_argument("--workers", type=positive, nargs="+", default=WORKERS, help="1 2 4 if not given")
     options.add_argument("--out", type=Path, help="folder for scale.md and scale.json")
+    options.add_quick(mib=64, rounds=1, workers=[1])
     chosen = options.parse_args(arguments)
     warnings.simplefilter("ignore")
     result = {"machine": machine.describe(), "mib": chosen.mib, "limit_mib": chosen.limit, "rounds": chosen.rounds}
@@ -118,9 +119,7 @@ def main(arguments=None):
     page = "\n".join(markdown(result)) + "\n"
     print(page)
     if chosen.out is not None:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        (chosen.out / "scale.md").write_text(page, encoding="utf-8")
-        (chosen.out / "scale.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        report.save(chosen.out, "scale", page, result)
     return 0
 
 

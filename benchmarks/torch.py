@@ -4,7 +4,6 @@ Both run in one process, one after the other in turn; the figures are medians, a
 small transformer in which `prepare_qat` quantizes 14 linear layers: 28 fake quantizations.
 """
 
-import json
 import os
 import sys
 import warnings
@@ -190,12 +189,14 @@ def rows_of(shapes, rounds):
 
 def parser():
     """The options."""
-    options = Parser(prog="python -m benchmarks.torch", description="Speed of fq.torch beside PyTorch's own.")
+    told = "Speed of fq.torch beside PyTorch's own. Takes about two minutes."
+    options = Parser(prog="python -m benchmarks.torch", description=told)
     add = options.add_argument
     add("--sides", nargs="+", type=positive, metavar="N", help="sides of square arrays (default: 8 64 256 1024)")
     add("--rounds", type=positive, metavar="N", default=51, help="samples of each (default: 51)")
     add("--threads", type=positive, metavar="N", default=1, help="of PyTorch and fq (default: 1)")
     add("--out", type=Path, metavar="DIR", help="write torch.md and torch.json here")
+    options.add_quick(sides=[8], rounds=3)
     return options
 
 
@@ -232,9 +233,7 @@ def main(arguments=None):
     result = {"machine": machine.describe(), "load": load, "threads": chosen.threads, "rows": rows}
     print(markdown(result))
     if chosen.out is not None:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        (chosen.out / "torch.md").write_text(markdown(result), encoding="utf-8")
-        (chosen.out / "torch.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        report.save(chosen.out, "torch", markdown(result), result)
     return 0
 
 
