@@ -8,6 +8,8 @@ it would keep a copy of what it overwrites for its own backward.
 import torch
 from torch import nn
 
+from benchmarks.mobilenet_v2.resnet import ResNet18
+
 # expansion, channels, repetitions, stride of the first: table 2 of the paper
 STAGES = [
     (1, 16, 1, 1),
@@ -76,7 +78,10 @@ class MobileNetV2(nn.Module):
         return self.logits(nn.functional.linear(x, self.weights(self.linear.weight), self.linear.bias))
 
 
-def build(way, seed=0):
-    """The network, whose initial weights are the same whatever the way."""
+NETS = {"mobilenet_v2": MobileNetV2, "resnet18": ResNet18}
+
+
+def build(way, seed=0, name="mobilenet_v2"):
+    """The network of this name, whose initial weights are the same whatever the way."""
     torch.manual_seed(seed)
-    return MobileNetV2(way).train()
+    return NETS[name](way).train()

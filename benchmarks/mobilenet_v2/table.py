@@ -1,8 +1,7 @@
 """The result as Markdown, JSON and a picture, beside the figures of fq's source."""
 
-import json
-
 from benchmarks.report import line
+from benchmarks.report import save as save_report
 
 MIB = 2**20
 SOURCE = (
@@ -11,17 +10,42 @@ SOURCE = (
 )
 
 
+LEARNED = (
+    "Weights and activations have 4 bits and a scale that is learned (LSQ). Weights keep x, which lives anyway;\n"
+    "so does what a ReLU gives, which PyTorch keeps for the ReLU. What a ReLU6 gives is kept by nothing else."
+)
+NAMES = {"mobilenet_v2": ("MobileNetV2", "3.5 M"), "resnet18": ("ResNet-18", "11.7 M")}
+
+
+def title_of(settings):
+    """What is measured, in words."""
+    return f"A training step of {NAMES[settings['net']][0]}" + " with learned scales" * settings["learn_scale"]
+
+
+def command(settings):
+    """The command that measures it."""
+    learned = " --learn-scale" * settings["learn_scale"]
+    net = f" --net {settings['net']}" * (settings["net"] != "mobilenet_v2")
+    return f"python -m benchmarks.mobilenet_v2{learned}{net}"
+
+
+def stem_of(settings):
+    """The name of the files."""
+    return "learned_" * settings["learn_scale"] + settings["net"]
+
+
 def markdown(result):
     """The page."""
     described, settings = result["machine"], result["settings"]
     shape = f"batch {settings['batch']}, {settings['size']} x {settings['size']} pixels"
-    lines = ["# A training step of MobileNetV2", ""]
+    parameters = NAMES[settings["net"]][1]
+    lines = [f"# {title_of(settings)}", ""]
     lines += [
-        f"3.5 M parameters, {shape}, {settings['threads']} threads: `python -m benchmarks.mobilenet_v2`.",
+        f"{parameters} parameters, {shape}, {settings['threads']} threads: `{command(settings)}`.",
         "Every step has a batch of its own: other crops of two photographs, mirrored or not.",
         "Saved for the backward: the storages of all saved tensors. Peak: resident memory of a process that does",
         f"nothing else, median of {settings['processes']}. Time: median of {settings['rounds']} steps, in turns.",
-        SOURCE,
+        LEARNED if settings["learn_scale"] else SOURCE,
         "",
     ]
     lines += [f"- {described['processor']}, {described['cores']} cores, {described['system']}"]
@@ -44,16 +68,15 @@ def rows(result):
 
 
 def write(result, folder):
-    """mobilenet_v2.md, .json and .svg in the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "mobilenet_v2.md").write_text(markdown(result), encoding="utf-8")
-    (folder / "mobilenet_v2.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    """The page, the figures and the picture in the folder."""
+    stem = stem_of(result["settings"])
+    save_report(folder, stem, markdown(result), result)
     from benchmarks.plot import save  # which needs matplotlib
 
-    save(picture(result["rows"]), folder / "mobilenet_v2.svg")
+    save(picture(result), folder / f"{stem}.svg")
 
 
-def picture(rows):
+def picture(result):
     """What each way adds to no fake quantization: a panel for each figure, a bar for each way."""
     from matplotlib.figure import Figure
 
@@ -61,8 +84,8 @@ def picture(rows):
 
     figure = Figure(figsize=(10, 3), layout="constrained")
     panels = {"saved_bytes": "saved for the backward", "peak_bytes": "peak resident memory", "median_seconds": "time"}
-    first, *others = rows
-    figure.suptitle("What fake quantization adds to a training step of MobileNetV2")
+    first, *others = result["rows"]
+    figure.suptitle(f"What fake quantization adds: {title_of(result['settings'])}")
     for axes, (name, title) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
         added = [100 * (row[name] / first[name] - 1) for row in others]
         bars = axes.barh([row["way"] for row in others], added, color=COLOURS[1 : 1 + len(others)], edgecolor="black")

@@ -8,14 +8,14 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 
 from benchmarks.mobilenet_v2 import net
-from benchmarks.mobilenet_v2.ways import WAYS
+from benchmarks.mobilenet_v2.ways import LEARNED, WAYS
 
 
 class Trainer:
     """A network, its optimizer, and the batch of the next step: the same sequence of batches for every way."""
 
-    def __init__(self, way, batch, size):
-        self.net = net.build(WAYS[way])
+    def __init__(self, way, batch, size, name="mobilenet_v2"):
+        self.net = net.build({**WAYS, **LEARNED}[way], name=name)
         self.optimizer = torch.optim.SGD(self.net.parameters(), 0.01, momentum=0.9)
         self.batch, self.size, self.batches = batch, size, 0
         self.next_batch()

@@ -95,3 +95,29 @@ WAYS = {
     "fq, bits": like_fbgemm(fq.torch.FusedMovingAvgObsFakeQuantize),
     "fq, bits, in place": like_fbgemm(fq.torch.FusedMovingAvgObsFakeQuantize, inplace=True),
 }
+
+
+class TorchLearnable(fq.torch.LearnableFakeQuantize):
+    """PyTorch's own learnable function, with the same first scale and gradient factor."""
+
+    def forward(self, x):
+        if not self.started:
+            self.start(x)
+        parameters = self.scale.reshape(1), self.zero_point.reshape(1).float()
+        return torch._fake_quantize_learnable_per_tensor_affine(
+            x, *parameters, self.quant_min, self.quant_max, self._factor(x)
+        )
+
+
+def learning(module, keep="x"):
+    """Weights and activations of 4 bits, each tensor with a scale that is learned."""
+    return Way(lambda: module(-8, 7), lambda: module(-8, 7, keep=keep), torch.nn.Identity)
+
+
+LEARNED = {
+    NONE: WAYS[NONE],
+    "PyTorch, learnable": learning(TorchLearnable),
+    "fq, keeping x": learning(fq.torch.LearnableFakeQuantize),
+    "fq, residual": learning(fq.torch.LearnableFakeQuantize, "residual"),
+    "fq, residual4": learning(fq.torch.LearnableFakeQuantize, "residual4"),
+}

@@ -5,7 +5,16 @@ from pathlib import Path
 
 from benchmarks import plot
 from benchmarks.mobilenet_v2 import table
-from docs.figures import frameworks_picture, journey_picture, ranges, readme, speed_bars, staircase, texts
+from docs.figures import (
+    frameworks_picture,
+    journey_picture,
+    ranges,
+    readme,
+    residual,
+    speed_bars,
+    staircase,
+    texts,
+)
 
 DOCS = Path(__file__).resolve().parent.parent
 
@@ -18,9 +27,10 @@ def main(docs=DOCS):
     frameworks = json.loads((pictures / "frameworks.json").read_text("utf-8"))
     plot.save(plot.picture(results["rows"]), benchmarks / "speed.svg")
     plot.save(speed_bars.picture(results), pictures / "speed.svg")
-    plot.save(table.picture(mobilenet["rows"]), benchmarks / "mobilenet_v2.svg")
+    plot.save(table.picture(mobilenet), benchmarks / "mobilenet_v2.svg")
     plot.save(staircase.picture(), pictures / "staircase.svg")
     plot.save(ranges.picture(), pictures / "ranges.svg")
+    plot.save(residual.picture(), pictures / "residual.svg")
     plot.save(frameworks_picture.picture(frameworks["rows"]), pictures / "frameworks.svg", follows_scheme=False)
     journey = json.loads((pictures / "journey.json").read_text("utf-8"))
     plot.save(journey_picture.weights(journey["weights"]), pictures / "journey-weights.svg")
