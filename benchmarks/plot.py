@@ -34,6 +34,12 @@ svg { fill: #dddddd; }
 }</style>"""
 
 
+def following_scheme(text):
+    """An SVG without a background, which follows light and dark."""
+    opened = text.index(">", text.index("<svg")) + 1
+    return text[:opened] + DARK + text[opened:]
+
+
 def save(figure, path, follows_scheme=True):
     """The figure as an SVG that follows light and dark, without a background; or on white, where it needs that."""
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
@@ -46,8 +52,7 @@ def save(figure, path, follows_scheme=True):
         FigureCanvasSVG(figure).print_svg(drawn, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = drawn.getvalue()
     if follows_scheme:
-        opened = text.index(">", text.index("<svg")) + 1
-        text = text[:opened] + DARK + text[opened:]
+        text = following_scheme(text)
     path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", "utf-8")
 
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import fq  # noqa: E402
-from docs import frameworks_stand_in  # noqa: E402
+from docs import api_tables, frameworks_stand_in  # noqa: E402
 from docs.figures import texts  # noqa: E402
 
 frameworks_stand_in.install()
@@ -59,3 +59,4 @@ def without_the_last_line(_app, doctree):
 
 def setup(app):
     app.connect("doctree-read", without_the_last_line)
+    app.connect("source-read", api_tables.put)
