@@ -13,6 +13,7 @@ from docs.figures import (
     residual,
     speed_bars,
     staircase,
+    stories,
     texts,
 )
 
@@ -31,7 +32,9 @@ def main(docs=DOCS):
     plot.save(staircase.picture(), pictures / "staircase.svg")
     plot.save(ranges.picture(), pictures / "ranges.svg")
     plot.save(residual.picture(), pictures / "residual.svg")
-    plot.save(frameworks_picture.picture(frameworks["rows"]), pictures / "frameworks.svg", follows_scheme=False)
+    plot.save(stories.picture(frameworks["rows"]), pictures / "frameworks.svg")
+    table_of_all = frameworks_picture.picture(frameworks["rows"])
+    plot.save(table_of_all, pictures / "frameworks-table.svg", follows_scheme=False)
     journey = json.loads((pictures / "journey.json").read_text("utf-8"))
     plot.save(journey_picture.weights(journey["weights"]), pictures / "journey-weights.svg")
     plot.save(

@@ -80,7 +80,7 @@ def picture():
         bars = axes.barh(at, values, height, color=colour, edgecolor="black", label=f"codes of {name}")
         axes.bar_label(bars, [f"{value:.2g}%" for value in values], padding=3)
     axes.axvline(100, color=SKY, linewidth=3, label="minibatches themselves")
-    axes.set(xscale="log", xlim=(0.05, 200), xlabel="error of dscale, % of its deviation from minibatch to minibatch")
+    axes.set(xscale="log", xlim=(0.05, 3000), xlabel="error of dscale, % of its deviation from minibatch to minibatch")
     axes.set_yticks(range(len(BITS)), [f"{bits} bits" for bits in BITS])
     axes.set_title("What codes change of the gradient of a scale: activations of a network on digits")
     axes.invert_yaxis()

@@ -238,3 +238,15 @@ def test_a_missing_extension_says_how_to_build_it(tmp_path):
     assert done.returncode == 1
     assert "ImportError: fq's C extension is not built here" in done.stderr
     assert "pip install -e ." in done.stderr
+
+
+@in_checkout
+def test_every_story_has_the_right_answer_first_and_each_framework_once(figures):
+    pytest.importorskip("matplotlib")
+    stories, rows = figures("stories"), json.loads((DOCS / "pictures" / "frameworks.json").read_text("utf-8"))["rows"]
+    for _, _, kind, point in stories.STORIES:
+        found = stories.answers(rows, kind, point)
+        assert len(found) > 1  # or it would be no story
+        assert "fq" in next(iter(found.values()))
+        names = [name for group in found.values() for name in group]
+        assert sorted(names) == sorted(row["name"] for row in rows[1:] if row[kind] is not None)
