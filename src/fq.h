@@ -68,6 +68,7 @@ typedef struct {
     int stream;      /* whether y or dx is stored past the cache, by non-temporal stores */
     ptrdiff_t ahead; /* prefetch distance in bytes, of a reduction */
     fq_storage storage; /* of the integers, where there are any */
+    int residual; /* bits of the codes of residuals, where there are any */
 } fq_params;
 
 /* A power of two that brings scale into [1, 2), or as near as float64 has powers of two. */

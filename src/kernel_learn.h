@@ -14,11 +14,12 @@ enum { P(WIDE) = LANES / f64_LANES, P(IN_F64) = sizeof(C(elem)) == sizeof(double
 typedef struct {
     E(levels) l;
     C(vec) normalizer, scale; /* scale times normalizer; in float32 scale itself */
+    int bits; /* of codes */
 } E(grid);
 
-static FQ_INLINE E(grid) E(grid_of)(E(levels) l)
+static FQ_INLINE E(grid) E(grid_of)(E(levels) l, const fq_params *p)
 {
-    E(grid) g = {l, l.scale, l.scale};
+    E(grid) g = {l, l.scale, l.scale, p->residual};
     if (P(IN_F64)) {
         C(elem) lane[LANES];
         memcpy(lane, &l.scale, sizeof lane);
@@ -76,12 +77,12 @@ static FQ_INLINE void E(add_products)(f64_vec *sum, C(vec) a, C(vec) b, C(vec) d
  * residual where they are equal. Codes are in range up to FQ_CODES(bits), as quotients are up to the ends of a grid; that of NaN is
  * still a number. */
 static FQ_INLINE C(vec)
-    E(take)(const char *row, size_t i, size_t count, E(grid) g, fq_way way, int bits, C(vec) * r, C(vec) * c)
+    E(take)(const char *row, size_t i, size_t count, E(grid) g, fq_way way, int codes, C(vec) * r, C(vec) * c)
 {
-    if (bits > 0) {
-        const C(vec) code = E(read_codes)(row, i, count, bits), last = C(set)(FQ_CODES(bits));
+    if (codes) {
+        const C(vec) code = E(read_codes)(row, i, count, g.bits), last = C(set)(FQ_CODES(g.bits));
         *r = code;
-        *c = C(max)(C(set)(-FQ_CODES(bits)), C(min)(last, code));
+        *c = C(max)(C(set)(-FQ_CODES(g.bits)), C(min)(last, code));
         return code;
     }
     const C(vec) v = E(load_some)((const elem_t *)(const void *)row + i, count);
@@ -93,17 +94,17 @@ static FQ_INLINE C(vec)
 /* Stores dx of `count` elements, LANES or fewer, and adds to the sums. Lanes past count hold dy = 0 and are taken as in
  * range. A vector without a clamped element, the usual one, skips two of the sums: they would only grow by 0. */
 static FQ_INLINE void E(learn_vector)(elem_t *dx, const elem_t *dy, const char *row, size_t i, size_t count, E(grid) g,
-                                      fq_way way, int bits, E(sums) sums)
+                                      fq_way way, int codes, E(sums) sums)
 {
     const unsigned all = (1u << LANES) - 1;
     C(vec) r, c, kept = C(set)(1);
-    C(vec) residual = E(take)(row, i, count, g, way, bits, &r, &c);
+    C(vec) residual = E(take)(row, i, count, g, way, codes, &r, &c);
     const C(vec) d = E(load_some)(dy, count);
     const unsigned in_range = C(equal)(c, r) | (all & ~0u << count);
     if (LANES == 1 || in_range != all) {
         kept = C(keep)(in_range, kept);
-        if (bits > 0) {
-            r = residual = C(sub)(r, C(keep_above)(C(set)(-FQ_CODES(bits) - 1), r, C(set)((double)NAN)));
+        if (codes) {
+            r = residual = C(sub)(r, C(keep_above)(C(set)(-FQ_CODES(g.bits) - 1), r, C(set)((double)NAN)));
         }
         E(add_above)(sums.below, c, r, d);
         E(add_above)(sums.above, r, c, d);
@@ -129,15 +130,15 @@ static FQ_INLINE void E(fetch)(elem_t *dx, const elem_t *dy, const char *row, si
 
 /* n <= FQ_SUMS elements from element i of a row on, each added to the sum of its place. */
 static FQ_INLINE void E(learn_some)(elem_t *dx, const elem_t *dy, const char *row, size_t i, size_t n, E(grid) g,
-                                    fq_way way, int bits, ptrdiff_t ahead, E(sums) sums)
+                                    fq_way way, int codes, ptrdiff_t ahead, E(sums) sums)
 {
     for (size_t j = 0; j < FQ_SUMS; j += CACHE_LINE / sizeof(elem_t)) {
-        E(fetch)(dx, dy, row, i + j, ahead, bits);
+        E(fetch)(dx, dy, row, i + j, ahead, codes ? g.bits : 0);
     }
     for (size_t j = 0; j < n; j += LANES) {
         const size_t at = j / f64_LANES;
         const E(sums) part = {sums.inside + at, sums.below + at, sums.above + at};
-        E(learn_vector)(dx + i + j, dy + i + j, row, i + j, n == FQ_SUMS ? LANES : E(lanes_at)(j, n), g, way, bits,
+        E(learn_vector)(dx + i + j, dy + i + j, row, i + j, n == FQ_SUMS ? LANES : E(lanes_at)(j, n), g, way, codes,
                         part);
     }
 }
@@ -155,9 +156,9 @@ static FQ_INLINE double E(total)(f64_vec *sums)
 
 /* dx of a row, and its sums as number `row`. */
 static FQ_INLINE void E(learn_row)(elem_t *dx, const elem_t *dy, const char *x, size_t n, E(levels) l,
-                                   const fq_params *p, fq_way way, int bits, char *const *data, size_t row)
+                                   const fq_params *p, fq_way way, int codes, char *const *data, size_t row)
 {
-    const E(grid) g = E(grid_of)(l);
+    const E(grid) g = E(grid_of)(l, p);
     f64_vec sum[FQ_KERNEL_SUMS][P(VECTORS)];
     const E(sums) sums = {sum[0], sum[1], sum[2]};
     size_t i = 0;
@@ -165,10 +166,10 @@ static FQ_INLINE void E(learn_row)(elem_t *dx, const elem_t *dy, const char *x, 
         sum[0][k] = sum[1][k] = sum[2][k] = f64_set(0);
     }
     for (; n - i >= FQ_SUMS; i += FQ_SUMS) {
-        E(learn_some)(dx, dy, x, i, FQ_SUMS, g, way, bits, p->ahead, sums);
+        E(learn_some)(dx, dy, x, i, FQ_SUMS, g, way, codes, p->ahead, sums);
     }
     if (i < n) {
-        E(learn_some)(dx, dy, x, i, n - i, g, way, bits, p->ahead, sums);
+        E(learn_some)(dx, dy, x, i, n - i, g, way, codes, p->ahead, sums);
     }
     for (size_t k = 0; k < FQ_KERNEL_SUMS; k++) {
         ((double *)(void *)data[3 + k])[row] = E(total)(sum[k]);
@@ -176,22 +177,22 @@ static FQ_INLINE void E(learn_row)(elem_t *dx, const elem_t *dy, const char *x, 
 }
 
 /* Rows with sums of their own. */
-static FQ_INLINE void E(learn_rows)(char *const *data, size_t n, const fq_params *p, fq_way way, int bits)
+static FQ_INLINE void E(learn_rows)(char *const *data, size_t n, const fq_params *p, fq_way way, int codes)
 {
     for (size_t row = 0; row < p->rows; row++) {
         const ptrdiff_t at = (ptrdiff_t)row;
         elem_t *dx = (elem_t *)(void *)(data[0] + at * p->row[0]);
         const elem_t *dy = (const elem_t *)(const void *)(data[1] + at * p->row[1]);
         const char *x = data[2] + at * p->row[2];
-        E(learn_row)(dx, dy, x, n, E(levels_of_set)(p, row * p->next_set), p, way, bits, data, row);
+        E(learn_row)(dx, dy, x, n, E(levels_of_set)(p, row * p->next_set), p, way, codes, data, row);
     }
 }
 
 /* Rows that add to the same sums. The arrays of sums are padded to whole vectors, as those of the levels are. */
-static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params *p, fq_way way, int bits)
+static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params *p, fq_way way, int codes)
 {
     for (size_t i = 0; i < n; i += LANES) {
-        const E(grid) g = E(grid_of)(E(levels_from)(p, i, way));
+        const E(grid) g = E(grid_of)(E(levels_from)(p, i, way), p);
         const size_t count = E(lanes_at)(i, n);
         char *dx = data[0];
         const char *dy = data[1], *x = data[2];
@@ -203,8 +204,8 @@ static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params
         for (size_t row = 0; row < p->rows; row++, dx += p->row[0], dy += p->row[1], x += p->row[2]) {
             elem_t *const to = (elem_t *)(void *)dx;
             const elem_t *const from = (const elem_t *)(const void *)dy;
-            E(fetch)(to, from, x, i, p->ahead, bits);
-            E(learn_vector)(to + i, from + i, x, i, count, g, way, bits, sums);
+            E(fetch)(to, from, x, i, p->ahead, codes ? g.bits : 0);
+            E(learn_vector)(to + i, from + i, x, i, count, g, way, codes, sums);
         }
         for (size_t k = 0; k < FQ_KERNEL_SUMS * P(WIDE); k++) {
             double *const to = (double *)(void *)data[3 + k / P(WIDE)];
@@ -213,13 +214,13 @@ static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params
     }
 }
 
-static FQ_INLINE void E(learn_call)(char *const *data, size_t n, const fq_params *p, fq_way way, int bits)
+static FQ_INLINE void E(learn_call)(char *const *data, size_t n, const fq_params *p, fq_way way, int codes)
 {
     if (E(is_each)(way)) {
-        E(learn_each)(data, n, p, way, bits);
+        E(learn_each)(data, n, p, way, codes);
     }
     else {
-        E(learn_rows)(data, n, p, way, bits);
+        E(learn_rows)(data, n, p, way, codes);
     }
 }
 
@@ -228,12 +229,13 @@ static FQ_INLINE void E(backward_learnable)(char *const *data, size_t n, const f
     E(learn_call)(data, n, p, way, 0);
 }
 
+/* Both rows of ops.h that read codes have this kernel, whose code there is once. */
 static FQ_INLINE void E(backward_residual)(char *const *data, size_t n, const fq_params *p, fq_way way)
 {
-    E(learn_call)(data, n, p, way, 8);
+    E(learn_call)(data, n, p, way, 1);
 }
 
 static FQ_INLINE void E(backward_residual_packed)(char *const *data, size_t n, const fq_params *p, fq_way way)
 {
-    E(learn_call)(data, n, p, way, 4);
+    E(learn_call)(data, n, p, way, 1);
 }

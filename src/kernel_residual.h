@@ -35,8 +35,8 @@ static FQ_INLINE C(vec) E(codes)(const elem_t *x, size_t count, E(levels) l, E(c
 static FQ_INLINE void E(code_vectors)(elem_t *y, uint8_t *byte, const elem_t *x, size_t n, E(levels) of_all, E(coder) k,
                                       const fq_params *p, size_t i, fq_way way, int stream)
 {
-    FQ_LANES_LOOP
     for (size_t j = 0; j < n; j += LANES) {
+        FQ_STAYS_SCALAR
         const size_t count = E(lanes_at)(j, n);
         const E(levels) l = E(levels_at)(of_all, p, i + j, way);
         C(vec) level;
@@ -45,11 +45,11 @@ static FQ_INLINE void E(code_vectors)(elem_t *y, uint8_t *byte, const elem_t *x,
     }
 }
 
-/* The bytes of FQ_BLOCK elements and their y. */
+#if FQ_PASTE(FQ_FOUR, COMPUTE) /* the target packs four vectors into one */
+/* The codes of FQ_BLOCK elements and their y. */
 static FQ_INLINE void E(code_block)(elem_t *y, uint8_t *to, const elem_t *x, E(levels) of_all, E(coder) k,
                                     const fq_params *p, size_t i, fq_way way, int bits, int stream)
 {
-#if FQ_PASTE(FQ_FOUR, COMPUTE)
     for (size_t j = 0; j < FQ_BLOCK; j += 4 * LANES) {
         C(integers) code[4];
         C(vec) y_of[4];
@@ -63,25 +63,8 @@ static FQ_INLINE void E(code_block)(elem_t *y, uint8_t *to, const elem_t *x, E(l
         E(store_two)(y + i + j + 2 * LANES, y_of[2], y_of[3], stream);
         C(write_four)(to + j * (size_t)bits / 8, code, bits == 8 ? AS_BYTES : AS_NIBBLES);
     }
-#else
-    uint8_t byte[FQ_BLOCK];
-    E(code_vectors)(y, bits == 8 ? to : byte, x, FQ_BLOCK, of_all, k, p, i, way, stream);
-    if (bits == 4) {
-        fq_join_pairs(to, byte, FQ_BLOCK / 2, 4);
-    }
+}
 #endif
-}
-
-/* The codes of n < FQ_BLOCK elements; bits beyond them are 0. */
-static FQ_INLINE void E(store_codes)(uint8_t *to, uint8_t *byte, size_t n, int bits)
-{
-    if (bits == 8) {
-        copy_few(to, byte, n, FQ_BLOCK);
-        return;
-    }
-    byte[n] = 0;
-    fq_join_pairs(to, byte, (n + 1) / 2, 4);
-}
 
 /* y and codes of a row, as quantize_row goes. A byte of codes is written once: no part before a cache line ends within it. */
 static FQ_INLINE void E(code_row)(elem_t *y, uint8_t *to, const elem_t *x, size_t n, E(levels) l, const fq_params *p,
@@ -97,16 +80,18 @@ static FQ_INLINE void E(code_row)(elem_t *y, uint8_t *to, const elem_t *x, size_
         if (part > 0) {
             uint8_t byte[FQ_BLOCK + LANES];
             E(code_vectors)(y, byte, x, part, l, k, p, i, way, past_cache);
-            E(store_codes)(to + i * (size_t)bits / 8, byte, part, bits);
+            fq_store_codes(to + i * (size_t)bits / 8, byte, part, bits);
             i += part;
         }
         if (i == n) {
             return;
         }
+#if FQ_PASTE(FQ_FOUR, COMPUTE)
         for (; n - i >= FQ_BLOCK; i += FQ_BLOCK) {
             E(code_block)(y, to + i * (size_t)bits / 8, x, l, k, p, i, way, bits, stream);
         }
-        part = n - i;
+#endif
+        part = n - i < FQ_BLOCK ? n - i : FQ_BLOCK;
         past_cache = stream;
     }
 }
@@ -121,25 +106,19 @@ static FQ_INLINE void E(code_rows)(char *const *data, size_t n, const fq_params 
     }
 }
 
-static FQ_INLINE void E(code_call)(char *const *data, size_t n, const fq_params *p, fq_way way, int bits)
-{
-    if (E(streams)(p, way)) {
-        E(code_rows)(data, n, p, way, bits, 1);
-        stream_done();
-    }
-    else {
-        E(code_rows)(data, n, p, way, bits, 0);
-    }
-}
-
+/* Both rows of ops.h have this kernel, whose code there is once: bits and stream are no constants in it. */
 static FQ_INLINE void E(forward_residual)(char *const *data, size_t n, const fq_params *p, fq_way way)
 {
-    E(code_call)(data, n, p, way, 8);
+    const int stream = E(streams)(p, way);
+    E(code_rows)(data, n, p, way, p->residual, stream);
+    if (stream) {
+        stream_done();
+    }
 }
 
 static FQ_INLINE void E(forward_residual_packed)(char *const *data, size_t n, const fq_params *p, fq_way way)
 {
-    E(code_call)(data, n, p, way, 4);
+    E(forward_residual)(data, n, p, way);
 }
 
 /* The codes of `count` elements, LANES or fewer, from element i of a row on; past them 0. Whole vectors begin a byte, but where a

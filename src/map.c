@@ -269,6 +269,7 @@ static void start(worker *w, const map *m, size_t piece, size_t cell)
     w->params.sets = (fq_ready){NULL, NULL, NULL, NULL};
     w->params.next_set = p->set_axis == p->line;
     w->params.stream = m->stream, w->params.ahead = 0, w->params.storage = p->storage;
+    w->params.residual = fq_residual_bits(p->shape);
     for (int a = 0; a < FQ_MAX_ARRAYS; a++) {
         w->params.row[a] = p->call->axis[p->line].array[a];
     }

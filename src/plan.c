@@ -249,7 +249,8 @@ static fq_status run_short(const fq_call *call, const fq_operation *shape, fq_va
 {
     const fq_arithmetic arithmetic = arithmetic_of(call, shape);
     double set[4];
-    const fq_params params = {.sets = {&set[0], &set[1], &set[2], &set[3]}, .rows = 1};
+    const fq_params params = {
+        .sets = {&set[0], &set[1], &set[2], &set[3]}, .rows = 1, .residual = fq_residual_bits(shape)};
     fq_way way = (fq_way)0;
     if (shape->parameters) {
         const fq_status status = fq_make_one(&params.sets, &way, call->given, arithmetic, bad);

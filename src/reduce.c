@@ -176,7 +176,10 @@ static void run_piece(worker *w, size_t piece)
 static void run_pieces(void *context, size_t index, size_t from, size_t to)
 {
     const cut *c = context;
-    worker w = {.c = c, .params = {.next_set = c->plan->set_axis == c->plan->line, .ahead = c->ahead}};
+    worker w = {.c = c,
+                .params = {.next_set = c->plan->set_axis == c->plan->line,
+                           .ahead = c->ahead,
+                           .residual = fq_residual_bits(c->plan->shape)}};
     fq_settle(&w.place, c->plan, index);
     w.with = (scratch *)(void *)w.place.scratch;
     for (int a = 0; a < FQ_MAX_ARRAYS; a++) {

@@ -25,6 +25,13 @@
 #define FQ_LANES_LOOP
 #endif
 
+/* Keeps a loop that it stands in from becoming vectors, where the text of these would be larger than their speed is worth. */
+#if defined(__GNUC__)
+#define FQ_STAYS_SCALAR __asm__ volatile("");
+#else
+#define FQ_STAYS_SCALAR
+#endif
+
 static FQ_INLINE void prefetch_to_read(const void *from, ptrdiff_t by) { (void)from, (void)by; }
 static FQ_INLINE void prefetch_to_write(const void *from, ptrdiff_t by) { (void)from, (void)by; }
 

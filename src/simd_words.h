@@ -6,6 +6,7 @@
 #include "fq.h"
 
 #define FQ_LANES_LOOP
+#define FQ_STAYS_SCALAR
 
 /* Asks for memory that a loop comes to later. It may lie outside of the array: nothing is read of it. */
 static FQ_INLINE const void *moved(const void *from, ptrdiff_t by)

@@ -83,6 +83,17 @@ static inline void fq_unpack_some(uint8_t byte[FQ_IN_BYTES], const uint8_t *from
     }
 }
 
+/* Stores the codes of residuals of n <= FQ_BLOCK elements, out of bytes with room for one more; bits beyond them are 0. */
+static FQ_ONE_COPY void fq_store_codes(uint8_t *to, uint8_t *byte, size_t n, int bits)
+{
+    if (bits == 8) {
+        memcpy(to, byte, n);
+        return;
+    }
+    byte[n] = 0;
+    fq_join_pairs(to, byte, (n + 1) / 2, 4);
+}
+
 /* Stores n <= FQ_INTEGERS_AT_ONCE integers of 16 or 32 bits, which hold them. */
 static FQ_ONE_COPY void fq_narrow_integers(char *to, const int32_t *restrict from, size_t n, fq_storage s)
 {

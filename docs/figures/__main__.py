@@ -24,11 +24,12 @@ def main(docs=DOCS):
     """All of them."""
     benchmarks, pictures = docs / "benchmarks", docs / "pictures"
     results = json.loads((benchmarks / "results.json").read_text("utf-8"))
-    mobilenet = json.loads((benchmarks / "mobilenet_v2.json").read_text("utf-8"))
     frameworks = json.loads((pictures / "frameworks.json").read_text("utf-8"))
     plot.save(plot.picture(results["rows"]), benchmarks / "speed.svg")
     plot.save(speed_bars.picture(results), pictures / "speed.svg")
-    plot.save(table.picture(mobilenet), benchmarks / "mobilenet_v2.svg")
+    for stem in ("mobilenet_v2", "learned_mobilenet_v2", "learned_resnet18"):
+        result = json.loads((benchmarks / f"{stem}.json").read_text("utf-8"))
+        plot.save(table.picture(result), benchmarks / f"{stem}.svg")
     plot.save(staircase.picture(), pictures / "staircase.svg")
     plot.save(ranges.picture(), pictures / "ranges.svg")
     plot.save(residual.picture(), pictures / "residual.svg")

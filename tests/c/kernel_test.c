@@ -238,6 +238,7 @@ static fq_params params_of(const call *c, fq_ready sets, int stream)
     const size_t rows = rows_of(c), outputs = strlen(op->outputs);
     fq_params p = {.sets = sets, .rows = rows, .next_set = !is_each(c->way) && c->n / rows % 2, .stream = stream};
     p.storage = c->storage;
+    p.residual = fq_residual_bits(&fq_operations[c->op]);
     for (size_t a = 0; a < outputs + strlen(op->inputs); a++) {
         const char kind = a < outputs ? op->outputs[a] : op->inputs[a - outputs];
         p.row[a] = (ptrdiff_t)(size_of(c, kind) / rows);
