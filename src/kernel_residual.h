@@ -28,7 +28,7 @@ static FQ_INLINE C(vec) E(codes)(const elem_t *x, size_t count, E(levels) l, E(c
     const C(vec) c = C(max)(l.lo, C(min)(l.hi, r));
     *level = c;
     const C(vec) code = C(where_apart)(c, r, C(copysign)(k.end, q), C(mul)(C(sub)(c, q), k.steps));
-    return C(max)(code, k.of_nan); /* max gives its second operand for a NaN */
+    return C(max_number)(code, k.of_nan);
 }
 
 /* y of n elements from element i of a row on, and their codes as bytes. Writes whole vectors of bytes. */

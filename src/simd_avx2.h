@@ -77,6 +77,8 @@ static FQ_INLINE f32_vec f32_where_apart(f32_vec a, f32_vec b, f32_vec v, f32_ve
     return _mm256_blendv_ps(w, v, _mm256_cmp_ps(a, b, _CMP_NEQ_OQ));
 }
 static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm256_sub_ps(a, b); }
+/* The greater of a and a number b: b where a is NaN. */
+static FQ_INLINE f32_vec f32_max_number(f32_vec a, f32_vec b) { return f32_max(a, b); }
 static FQ_INLINE f32_vec f32_copysign(f32_vec v, f32_vec sign)
 {
     const f32_vec bit = _mm256_set1_ps(-0.0f);
@@ -125,6 +127,7 @@ static FQ_INLINE f64_vec f64_where_apart(f64_vec a, f64_vec b, f64_vec v, f64_ve
     return _mm256_blendv_pd(w, v, _mm256_cmp_pd(a, b, _CMP_NEQ_OQ));
 }
 static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm256_sub_pd(a, b); }
+static FQ_INLINE f64_vec f64_max_number(f64_vec a, f64_vec b) { return f64_max(a, b); }
 static FQ_INLINE f64_vec f64_copysign(f64_vec v, f64_vec sign)
 {
     const f64_vec bit = _mm256_set1_pd(-0.0);

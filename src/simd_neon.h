@@ -51,6 +51,8 @@ static FQ_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return vfmaq
 static FQ_INLINE f32_vec f32_fnma(f32_vec a, f32_vec b, f32_vec c) { return vfmsq_f32(c, a, b); }
 static FQ_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return vminq_f32(a, b); }
 static FQ_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return vmaxq_f32(a, b); }
+/* The greater of a and a number b: b where a is NaN. */
+static FQ_INLINE f32_vec f32_max_number(f32_vec a, f32_vec b) { return vmaxnmq_f32(a, b); }
 static FQ_INLINE f32_vec f32_mul_plus_zero(f32_vec a, f32_vec b) { return f32_fma(a, b, vdupq_n_f32(0)); }
 static FQ_INLINE f32_vec f32_limit(f32_vec v)
 {
@@ -99,6 +101,7 @@ static FQ_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return vfmaq
 static FQ_INLINE f64_vec f64_fnma(f64_vec a, f64_vec b, f64_vec c) { return vfmsq_f64(c, a, b); }
 static FQ_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return vminq_f64(a, b); }
 static FQ_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return vmaxq_f64(a, b); }
+static FQ_INLINE f64_vec f64_max_number(f64_vec a, f64_vec b) { return vmaxnmq_f64(a, b); }
 static FQ_INLINE f64_vec f64_mul_plus_zero(f64_vec a, f64_vec b) { return f64_fma(a, b, vdupq_n_f64(0)); }
 static FQ_INLINE f64_vec f64_limit(f64_vec v) { return f64_max(vdupq_n_f64(-0x1p60), f64_min(vdupq_n_f64(0x1p60), v)); }
 static FQ_INLINE f64_vec f64_rint(f64_vec v) { return vrndnq_f64(v); }

@@ -89,6 +89,8 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
     {                                                                                                       \
         return a < b || a > b ? v : w;                                                                      \
     }                                                                                                       \
+    /* The greater of a and a number b: b where a is NaN. */                                                \
+    static FQ_INLINE scalar type##_max_number(scalar a, scalar b) { return a > b ? a : b; }                 \
     static FQ_INLINE scalar type##_sub(scalar a, scalar b) { return a - b; }                                \
     static FQ_INLINE scalar type##_copysign(scalar v, scalar from) { return sign(v, from); }                \
     static FQ_INLINE scalar type##_keep(unsigned lanes, scalar v) { return lanes & 1 ? v : 0; }             \

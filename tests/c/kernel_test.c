@@ -79,7 +79,7 @@ typedef struct {
 static _Alignas(CACHE_LINE) uint8_t pool[POOL * sizeof(double)];
 static _Alignas(CACHE_LINE) uint8_t tame[sizeof pool]; /* the same without what makes a sum NaN or infinite */
 static _Alignas(CACHE_LINE) uint8_t tiny[sizeof pool]; /* whose quotients are next to nothing */
-static uint8_t mask_bytes[POOL], mask_bits[POOL / 8 + 8];
+static uint8_t codes[POOL], mask_bytes[POOL], mask_bits[POOL / 8 + 8];
 static uint64_t seed = 1;
 
 static size_t random_below(size_t n) { return (size_t)(random_bits(&seed) % n); }
@@ -207,7 +207,7 @@ static void fill_inputs(fq_type type, const settings *s)
             memset(tame + i * fq_size_of(type), 0, fq_size_of(type));
         }
         mask_bytes[i] = random_below(2) ? (uint8_t[]){1, 1, 2, 128, 255}[random_below(5)] : 0;
-        mask_bits[i / 8] = (uint8_t)random_bits(&seed);
+        mask_bits[i / 8] = (uint8_t)random_bits(&seed), codes[i] = (uint8_t)random_bits(&seed);
     }
 }
 
@@ -225,6 +225,8 @@ static size_t size_of(const call *c, char kind)
     switch (kind) {
     case FQ_ELEMENTS: return c->n * fq_size_of(c->type);
     case FQ_BYTE_MASK: return c->n;
+    case FQ_RESIDUALS: return c->n;
+    case FQ_NIBBLES: return rows * ((n + 1) / 2);
     case FQ_INTEGERS: return rows * items_of(c->storage, n) * c->storage.size;
     case FQ_BIT_MASK: return rows * ((n + 7) / 8);
     default: return 0;
@@ -238,7 +240,7 @@ static fq_params params_of(const call *c, fq_ready sets, int stream)
     const size_t rows = rows_of(c), outputs = strlen(op->outputs);
     fq_params p = {.sets = sets, .rows = rows, .next_set = !is_each(c->way) && c->n / rows % 2, .stream = stream};
     p.storage = c->storage;
-    p.residual = fq_residual_bits(&fq_operations[c->op]);
+    p.residual = residual_bits(op);
     for (size_t a = 0; a < outputs + strlen(op->inputs); a++) {
         const char kind = a < outputs ? op->outputs[a] : op->inputs[a - outputs];
         p.row[a] = (ptrdiff_t)(size_of(c, kind) / rows);
@@ -452,6 +454,7 @@ static void check_lengths(state *st, call *c)
         c->input[0] = values + random_below(POOL - n + 1) * size;
         c->input[1] = op_rows[c->op].inputs[1] == FQ_BYTE_MASK  ? mask_bytes + x
                       : op_rows[c->op].inputs[1] == FQ_BIT_MASK ? mask_bits + x / 8
+                      : residual_bits(&op_rows[c->op])          ? codes + x
                                                                 : values + x * size;
         check_layouts(st, c);
     }
@@ -619,7 +622,8 @@ static void check_op(state *st, fq_type type, const settings *s, fq_op op, fq_wa
     const int in_f64 = type == FQ_F64;
     const int multiplies = way == FQ_MULTIPLY || way == FQ_MULTIPLY_EACH;
     if ((!op_rows[op].parameters && (way != FQ_DIVIDE || s != all_settings)) ||
-        (op_rows[op].parameters == PARAMETERS_SCALES && multiplies)) {
+        (op_rows[op].parameters == PARAMETERS_SCALES && multiplies) ||
+        (op_rows[op].parameters == PARAMETERS_LEVELS && way != FQ_DIVIDE && way != FQ_DIVIDE_EACH)) {
         return;
     }
     const int found = make_each(st, s, in_f64, multiplies);

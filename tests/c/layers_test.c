@@ -69,6 +69,7 @@ static void set_array(fq_call *call, int a, char kind, uint8_t *data)
                                                  : 1;
     const size_t length = call->axis[1].length;
     const ptrdiff_t items = (ptrdiff_t)(kind == FQ_BIT_MASK   ? (length + 7) / 8
+                                        : kind == FQ_NIBBLES  ? (length + 1) / 2
                                         : kind == FQ_INTEGERS ? items_of(call->storage, length)
                                                               : length);
     call->data[a] = (char *)data, call->axis[1].array[a] = step;
@@ -96,11 +97,11 @@ static void run_task(const task *t, results *r)
         set_array(&call, arrays++, op->outputs[o], r->out[o]);
     }
     for (int i = 0; op->inputs[i] != '\0'; i++) {
-        const int is_mask = op->inputs[i] == FQ_BYTE_MASK || op->inputs[i] == FQ_BIT_MASK;
+        const int is_mask = fq_item_size(op->inputs[i], t->type) == 1;
         set_array(&call, arrays++, op->inputs[i], is_mask ? mask : inputs[i]);
     }
     if (op->parameters) {
-        set_parameters(&call, op->parameters == PARAMETERS_QPARAMS);
+        set_parameters(&call, op->parameters != PARAMETERS_SCALES);
     }
     for (int k = 0; k < FQ_SUMS_A_SET; k++) {
         call.sums[k] = r->sums[k];

@@ -18,7 +18,7 @@ typedef struct {
     int parameters; /* whether it takes any */
 } op_row;
 
-enum { PARAMETERS_NONE, PARAMETERS_QPARAMS, PARAMETERS_SCALES };
+enum { PARAMETERS_NONE, PARAMETERS_QPARAMS, PARAMETERS_SCALES, PARAMETERS_LEVELS };
 
 #define OP_ROW(with, OP, op, of_outputs, of_inputs, of_parameters, ...) \
     {.name = #op, .outputs = of_outputs, .inputs = of_inputs, .parameters = PARAMETERS_##of_parameters},
@@ -31,6 +31,14 @@ static const fq_storage storages[] = {
 enum { STORAGES = sizeof storages / sizeof *storages };
 
 static inline int has_integers(fq_op op) { return (int)op >= (int)FQ_UFUNCS && (int)op < (int)FQ_MAPS; }
+
+/* The bits of the codes that an operation reads or writes, or 0. */
+static inline int residual_bits(const op_row *op)
+{
+    static const char kinds[] = {FQ_RESIDUALS, FQ_NIBBLES, '\0'};
+    const char *found = strpbrk(op->outputs, kinds) != NULL ? strpbrk(op->outputs, kinds) : strpbrk(op->inputs, kinds);
+    return found == NULL ? 0 : *found == FQ_RESIDUALS ? 8 : 4;
+}
 
 static inline size_t items_of(fq_storage s, size_t n) { return (n + s.per_byte - 1) / s.per_byte; }
 
