@@ -1,7 +1,7 @@
 """fq.torch and fq.jax on an accelerator beside what the frameworks have: `python -m benchmarks.devices`.
 
 Forward and backward of float32, for a whole tensor; medians, warm, of calls that are waited for. Memory is what lies on
-the device between forward and backward beside x and y, in bytes an element.
+the device between forward and backward beside x and y, in bytes per element.
 """
 
 import sys
@@ -29,7 +29,7 @@ def timed(call, rounds):
 
 
 def of_torch(elements, rounds):
-    """Rows of PyTorch: (what, milliseconds, bytes an element kept)."""
+    """Rows of PyTorch: (what, milliseconds, bytes kept per element)."""
     import torch
 
     import fq.torch
@@ -108,7 +108,7 @@ def markdown(sizes, rounds):
     yield from ("# fq on an accelerator", "", "Forward and backward, float32, medians of warm calls.", "")
     described = machine.describe()
     yield from (f"- host: {described['processor']}, {described['system']}, {described['date']}", "")
-    yield report.line(["framework", "device", "elements", "what", "ms", "bytes an element kept"])
+    yield report.line(["framework", "device", "elements", "what", "ms", "bytes kept per element"])
     yield report.line(["---"] * 6)
     for framework, device, rows in accelerators():
         for elements in sizes:

@@ -33,7 +33,7 @@ PAUSE = 0.003  # lets thread pools fall asleep before the next candidate
 
 
 def formula():
-    """The formula as one writes it: x and the mask, a byte an element."""
+    """The formula as one writes it: x and the mask, a byte per element."""
     import jax
     import jax.numpy as jnp
 

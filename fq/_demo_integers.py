@@ -6,7 +6,7 @@ import numpy as np
 
 import fq
 
-_PACKED = 1, 2, 4  # bits an element that fq packs; others are stored in the smallest type that holds them
+_PACKED = 1, 2, 4  # bits per element that fq packs; others are stored in the smallest type that holds them
 
 
 class IntegerLayer:

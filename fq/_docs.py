@@ -190,7 +190,7 @@ Examples
 >>> {module}.backward_recompute(np.float32([1.0, 2.0, 3.0]), x, 0.25, 0, -8, 7)
 array([0., 2., 0.], dtype=float32)""",
     "forward_packed": """\
-Fake-quantize x, and say in one bit an element which were inside the range.
+Fake-quantize x, and say in one bit per element which were inside the range.
 
 {sections}
 
@@ -214,7 +214,7 @@ array([30], dtype=uint8)
 >>> {module}.backward_packed(np.ones_like(x), bits)
 array([0., 1., 1., 1., 1., 0.], dtype=float32)""",
     "forward_residual": """\
-Fake-quantize x, and keep of x what the gradient of scale needs: a byte an element.
+Fake-quantize x, and keep of x what the gradient of scale needs: a byte per element.
 
 {sections}
 
@@ -241,7 +241,7 @@ array([-127,   50,    0,   50, -128,  127], dtype=int8)
 >>> dx, dzero_point
 (array([0., 1., 1., 1., 0., 0.], dtype=float32), np.float32(-0.5))""",
     "forward_residual_packed": """\
-Fake-quantize x, and keep of x what the gradient of scale needs: four bits an element.
+Fake-quantize x, and keep of x what the gradient of scale needs: four bits per element.
 
 {sections}
 
@@ -270,7 +270,7 @@ array([41, 32,  7], dtype=uint8)
 >>> dx, dzero_point
 (array([0., 1., 1., 1., 0.], dtype=float32), np.float32(-0.5))""",
     "backward_packed": """\
-The straight-through gradient from a mask of one bit an element.
+The straight-through gradient from a mask of one bit per element.
 
 {sections}
 

@@ -29,7 +29,7 @@ float: trained for {epochs} epochs. PTQ: quantized after these. QAT: half of the
 float, half with fq. ints: QAT's network in integers, of which {agree} of
 {test:,} answers are those that it was trained to give. KB: a file of these integers
 and their scales; in float {float_bytes:.1f}. A step of QAT keeps {mask:,} bytes of masks, a
-bit an element, where keeping x would take {x:,}: for the activations of a
+bit per element, where keeping x would take {x:,}: for the activations of a
 batch of {batch}, and the weights. Times are medians of QAT, with what observes
 ranges, and vary from run to run; all else is given by the seed."""
 
@@ -64,7 +64,7 @@ def run(bits, epochs, seed, data_path=None, plot_path=None, learn_scale=False, k
     bits = list(dict.fromkeys(bits))
     _check(bits, epochs, seed, plot_path)
     if keep is not None and not learn_scale:
-        raise InputError("argument --keep: only --learn-scale keeps more than a bit an element")
+        raise InputError("argument --keep: only --learn-scale keeps more than a bit per element")
     keep = keep or "x"
     tqdm = need("tqdm", "tqdm").tqdm
     limits = need("threadpoolctl", "scikit-learn").threadpool_limits

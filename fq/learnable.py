@@ -162,7 +162,7 @@ def backward_residual_packed(
     *,
     out: Out | None = None,
 ) -> tuple[Any, Any, Any]:
-    """Gradients of x, scale and zero_point, from four bits an element that `fq.forward_residual_packed` gave.
+    """Gradients of x, scale and zero_point, from four bits per element that `fq.forward_residual_packed` gave.
 
     As `backward_residual` with L = 6: dscale is off by ``sum(abs(dy)) * (1 / 24 + half an ulp of x / scale)`` at
     most, of which ``norm(dy) * 0.0241`` is the usual size.

@@ -171,7 +171,7 @@ def forward_packed(
     *,
     arithmetic: str = "divide",
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """The nearest point of the grid, and the mask, a bit an element.
+    """The nearest point of the grid, and the mask, a bit per element.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from benchmarks.report import save as save_report
 
 MIB = 2**20
 SOURCE = (
-    "PyTorch's own change from keeping x to a byte an element took the memory of such training from +26.4% to +7.1% "
+    "PyTorch's own change from keeping x to a byte per element took the memory of such training from +26.4% to +7.1% "
     "([PR #50561](https://github.com/pytorch/pytorch/pull/50561), on a GPU)."
 )
 

@@ -44,7 +44,7 @@ class KeepingX(torch.autograd.Function):
 
 
 class ByteMask(torch.autograd.Function):
-    """A byte an element is kept."""
+    """A byte per element is kept."""
 
     @staticmethod
     def forward(ctx, x, scale, zero_point, qmin, qmax):

@@ -155,7 +155,7 @@ def backward_recompute(dy, x, scale, zero_point, qmin, qmax, *, reciprocal=False
 
 
 def forward_packed(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
-    """`fq.forward_packed` of a Dask array: y, and the mask as one bit an element along the last axis.
+    """`fq.forward_packed` of a Dask array: y, and the mask as one bit per element along the last axis.
 
     Parameters
     ----------
@@ -703,7 +703,7 @@ def _grouped(size, block):
 
 
 def _packing(name, twin, bits, x, parameters, reciprocal):
-    """A function that packs the last axis: so many bits an element. twin: of the same values, packing nothing."""
+    """A function that packs the last axis: so many bits per element. twin: of the same values, packing nothing."""
     parameters = *parameters[:2], *_arguments.rows_of(parameters[2:])
     _arguments.tried(twin, reciprocal, [x], parameters)
     x = _arguments.broadcast(_arguments.with_an_axis("x", x), parameters)

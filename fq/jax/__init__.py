@@ -45,7 +45,7 @@ _calls.handlers()  # an exported function needs them without a call here
 def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, via=None):
     """Round x to the grid of quantized levels and back, with the straight-through gradient.
 
-    Between forward and backward only the packed mask is kept: a bit an element, and nothing of x.
+    Between forward and backward only the packed mask is kept: a bit per element, and nothing of x.
 
     Parameters
     ----------

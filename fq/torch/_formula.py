@@ -1,6 +1,6 @@
 """The formula in PyTorch's own operations: for forward mode and all of torch.func, and for other devices than the CPU.
 
-Under a transform a mask of a byte an element is kept, which every transform of PyTorch can carry; else it is packed.
+Under a transform a mask of a byte per element is kept, which every transform of PyTorch can carry; else it is packed.
 The bits of y are those of the kernels.
 """
 
@@ -21,7 +21,7 @@ def fixed(x, scale, zero_point, qmin, qmax, reciprocal):
 
 
 def packed(x, scale, zero_point, qmin, qmax, reciprocal, enabled=None):
-    """`fake_quantize` on any device, which keeps a bit an element."""
+    """`fake_quantize` on any device, which keeps a bit per element."""
     scale = checked(x, scale, zero_point, qmin, qmax, reciprocal)
     return _PackedBits.apply(x, scale, zero_point, qmin, qmax, reciprocal, enabled)
 
@@ -145,7 +145,7 @@ class _Fixed(torch.autograd.Function):
 
 
 def pack(mask):
-    """A bit an element, low bits first, in bytes."""
+    """A bit per element, low bits first, in bytes."""
     flat = torch.nn.functional.pad(mask.reshape(-1).to(torch.uint8), (0, -mask.numel() % 8)).reshape(-1, 8)
     return (flat << torch.arange(8, dtype=torch.uint8, device=mask.device)).sum(1, dtype=torch.uint8)
 

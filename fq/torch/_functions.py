@@ -9,8 +9,8 @@ from fq.torch import _arguments, _fast, _operators
 def fake_quantize(x, scale, zero_point, qmin, qmax, *, reciprocal=False, inplace=False):
     """Round x to the grid of quantized levels and back, with the straight-through gradient.
 
-    Between forward and backward only the packed mask is kept: a bit an element, and nothing of x; one byte where all of
-    x was inside the range (but in compiled code). Under the transforms of ``torch.func`` it is a byte an element.
+    Between forward and backward only the packed mask is kept: a bit per element, and nothing of x; one byte where all
+    of x was inside the range (but in compiled code). Under the transforms of ``torch.func`` it is a byte per element.
 
     Parameters
     ----------

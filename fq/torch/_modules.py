@@ -154,7 +154,7 @@ class Observing(_Packed):
 
 
 class FakeQuantize(Observing, quantization.FakeQuantize):
-    """Takes the place of `torch.ao.quantization.FakeQuantize`, and keeps at most a bit an element for the backward.
+    """Takes the place of `torch.ao.quantization.FakeQuantize`, and keeps at most a bit per element for the backward.
 
     Observer, switches, ``state_dict``, ``with_args``, and values on finite inputs are those of PyTorch's module (but
     for the sign of zeros: fq never gives -0.0). NaN stays NaN; PyTorch makes the first level of it.

@@ -17,7 +17,7 @@ KEEPS = {"x": 0, "residual": 8, "residual4": 4}
 
 
 def bits_kept(keep, x):
-    """How many bits an element are kept of x; 0 where it is x itself, as of a weight, which lives anyway."""
+    """How many bits per element are kept of x; 0 where it is x itself, as of a weight, which lives anyway."""
     if keep not in KEEPS:
         raise ValueError(f"keep must be one of {', '.join(map(repr, KEEPS))}, got {keep!r}")
     if torch.compiler.is_compiling():
@@ -82,7 +82,6 @@ def fake_backward(dy, codes, scale, zero_point, qmin, qmax, reciprocal, order, b
 def keep_codes(ctx, inputs, output):
     """For `gradients`."""
     _, scale, zero_point, *ctx.grid = inputs
-    ctx.shape = tuple(inputs[0].shape)
     ctx.save_for_backward(output[1], scale, zero_point)
 
 

@@ -29,7 +29,7 @@ __all__ = ["IntxFakeQuantizer", "replace"]
 
 
 class IntxFakeQuantizer(qat.IntxFakeQuantizer):
-    """Takes the place of torchao's ``IntxFakeQuantizer``, and keeps a bit an element for the backward.
+    """Takes the place of torchao's ``IntxFakeQuantizer``, and keeps a bit per element for the backward.
 
     The ranges are torchao's, and so is y, to the last bit. The gradient is dy where x was inside the range; torchao's
     has been multiplied by scale and by 1 / scale. What is not float32, and learned zero points, are left to torchao.
