@@ -265,3 +265,7 @@ def test_every_story_has_the_right_answer_first_and_each_framework_once(figures)
         assert "fq" in next(iter(found.values()))
         names = [name for group in found.values() for name in group]
         assert sorted(names) == sorted(row["name"] for row in rows[1:] if row[kind] is not None)
+        for group in found.values():  # a family stands for its members, and for no other
+            shown = stories.together(group, [row["name"] for row in rows[1:]])
+            assert {name for name in group if not any(name.startswith(one) for one in shown)} == set()
+            assert set(shown) <= set(group)
