@@ -29,7 +29,7 @@ def parser():
     options = Parser(
         prog="python -m benchmarks.mobilenet_v2",
         description="What each way of fake quantization costs a training step of MobileNetV2. Takes about fifteen "
-        "minutes, with --quick one.",
+        "minutes, and with --quick one.",
     )
     add = options.add_argument
     add("--learn-scale", action="store_true", help="learned scales of 4 bits (LSQ), and what each way keeps for them")
