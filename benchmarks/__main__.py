@@ -37,16 +37,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
     def add_quick(self, **smaller):
-        """Add --quick, which stands for these smaller values where others are not given."""
+        """Add --quick, with which these are the defaults: what is given beside it stays."""
         self.add_argument("--quick", action="store_true", help="small and few: to see that it runs, not how fast")
         self._smaller = smaller
 
     def parse_args(self, *arguments, **more):
         """As of every parser, --quick carried out."""
         chosen = super().parse_args(*arguments, **more)
-        for name, value in getattr(self, "_smaller", {}).items():
-            if chosen.quick and getattr(chosen, name) == self.get_default(name):
-                setattr(chosen, name, value)
+        if getattr(chosen, "quick", False) and self._smaller:
+            self.set_defaults(**self._smaller)
+            chosen = super().parse_args(*arguments, **more)
         return chosen
 
 
@@ -78,7 +78,7 @@ def parser():
     add("--threads", nargs="+", type=positive, default=[1], metavar="N", help="numbers of threads (default: 1)")
     add("--rounds", type=positive, metavar="N", help="samples of each candidate (default: about a second for a cell)")
     add("--peers", action="store_true", help="also measure what is installed of the other libraries")
-    add("--quick", action="store_true", help="tiny sizes and few rounds: to see that it runs, not how fast")
+    options.add_quick()  # whose sizes and rounds depend on what else is asked for
     add("--out", type=Path, metavar="DIR", help="write results.md, results.json and speed.svg here")
     return options
 

@@ -119,7 +119,9 @@ def markdown(sizes, rounds):
 def main(arguments=None):
     """Measure, print, write; the exit code."""
     options = Parser(
-        prog="python -m benchmarks.devices", description=f"{__doc__.splitlines()[0]} Takes about a minute."
+        prog="python -m benchmarks.devices",
+        description=f"{__doc__.splitlines()[0]} Takes about a minute, "
+        "most of it to compile, and with --quick little less.",
     )
     options.add_argument("--rounds", type=positive, default=51, help="calls of each; 51 if not given")
     options.add_argument("--out", type=Path, help="folder for devices.md")

@@ -126,7 +126,7 @@ def leaves(result):
 
 def parser():
     """The options."""
-    told = "Speed and residual bytes of fq.jax. Takes about three minutes, with --quick one."
+    told = "Speed and residual bytes of fq.jax. Takes about three minutes, and with --quick some seconds."
     options = Parser(prog="python -m benchmarks.jax", description=told)
     add = options.add_argument
     add("--sizes", nargs="+", type=size, metavar="N", default=[2**16, 2**20, 2**24], help="default: 64K 1M 16M")

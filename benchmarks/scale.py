@@ -1,4 +1,4 @@
-"""fq.dask on workers with less memory than the data: `python -m benchmarks.scale`. Takes some minutes.
+"""fq.dask on workers with less memory than the data: `python -m benchmarks.scale`.
 
 An array of float32 in zarr is read, and then observed, in turn, on clusters of 1, 2 and 4 workers of one thread each;
 medians. What moves between the processes is the states, whose size and merging are measured too.
@@ -101,7 +101,7 @@ def markdown(result):
 
 def main(arguments=None):
     """Measure, print, write; the exit code."""
-    told = f"{__doc__.splitlines()[0]} Takes about five minutes, with --quick one."
+    told = f"{__doc__.splitlines()[0]} Takes about four minutes, and with --quick some seconds."
     options = Parser(prog="python -m benchmarks.scale", description=told)
     options.add_argument("--mib", type=positive, default=3072, help="of the array; 3072 if not given")
     options.add_argument("--limit", type=positive, default=700, help="MiB of a worker's memory; 700 if not given")

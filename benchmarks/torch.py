@@ -189,7 +189,7 @@ def rows_of(shapes, rounds):
 
 def parser():
     """The options."""
-    told = "Speed of fq.torch beside PyTorch's own. Takes about two minutes."
+    told = "Speed of fq.torch beside PyTorch's own. Takes about a minute, and with --quick some seconds."
     options = Parser(prog="python -m benchmarks.torch", description=told)
     add = options.add_argument
     add("--sides", nargs="+", type=positive, metavar="N", help="sides of square arrays (default: 8 64 256 1024)")

@@ -60,3 +60,4 @@ def without_the_last_line(_app, doctree):
 def setup(app):
     app.connect("doctree-read", without_the_last_line)
     app.connect("source-read", api_tables.put)
+    app.connect("doctree-read", api_tables.link)

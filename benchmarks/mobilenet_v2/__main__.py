@@ -29,7 +29,7 @@ def parser():
     options = Parser(
         prog="python -m benchmarks.mobilenet_v2",
         description="What each way of fake quantization costs a training step of MobileNetV2. Takes about fifteen "
-        "minutes, with --quick one.",
+        "minutes, and with --quick one.",
     )
     add = options.add_argument
     add("--learn-scale", action="store_true", help="learned scales of 4 bits (LSQ), and what each way keeps for them")
@@ -41,7 +41,7 @@ def parser():
     add("--rounds", type=positive, metavar="N", default=31, help="steps of each way that are timed (default: 31)")
     add("--threads", type=positive, metavar="N", default=os.cpu_count() or 1, help="default: all")
     add("--out", type=Path, metavar="DIR", help="write NET.md, .json and .svg here, or learned_NET")
-    options.add_quick(batch=2, size=32, steps=1, processes=1, rounds=1)
+    options.add_quick(batch=2, size=32, steps=1, processes=1, rounds=1, threads=1)
     add("--alone", choices={**WAYS, **LEARNED}, help=argparse.SUPPRESS)  # what each process measures
     return options
 

@@ -21,7 +21,6 @@ TITLES = {  # in the order of the page
     "integers": "A photograph in integers",
     "broken_kernel": "What is wrong with this quantizer?",
 }
-NEEDS = {"jax_step": ["jax"], "pytorch_memory": ["torch"], "ranges": ["safetensors", "silero_vad"]}
 # So that pictures have no background, and are the same each time.
 SETTINGS = "backend: svg\nsavefig.transparent: True\nlegend.framealpha: 0\nsvg.hashsalt: fq\n"
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from itertools import product
 from pathlib import Path
 
@@ -193,6 +194,40 @@ def test_a_peer_that_fails_is_a_line(module, monkeypatch):
     assert peers.build("numba", np.zeros(3, np.float32), 2) == (
         "numba, 2 threads: absent: no_such_library is not installed"
     )
+
+
+def commands():
+    """The modules that run as a command."""
+    folder = ROOT / "benchmarks"
+    files = [file for file in folder.rglob("*.py") if 'if __name__ == "__main__":' in file.read_text("utf-8")]
+    return sorted(".".join(file.relative_to(folder).with_suffix("").parts) for file in files)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_help_of_a_benchmark_has_quick_and_says_how_long_it_takes(module, command, capsys):
+    if command.startswith("mobilenet_v2"):
+        for package in ("torch", "sklearn", "matplotlib"):
+            pytest.importorskip(package)
+    with pytest.raises(SystemExit) as stopped:
+        module(command).main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert stopped.value.code == 0
+    assert "[--quick]" in told
+    assert re.search(r"Takes about [a-z ]+ minutes?,.* and with --quick (some seconds|one|little less)\.", told)
+
+
+@pytest.mark.parametrize("rounds", [50, 7])
+def test_quick_sets_defaults_and_what_is_asked_for_stays(module, rounds):
+    options = module("__main__").Parser()
+    options.add_argument("--sides", type=int, default=100)
+    options.add_argument("--rounds", type=int, default=50)
+    options.add_quick(sides=1, rounds=2)
+    assert vars(options.parse_args(["--rounds", str(rounds), "--quick"])) == {
+        "sides": 1,
+        "rounds": rounds,
+        "quick": True,
+    }
+    assert vars(module("__main__").Parser().parse_args([])) == {}
 
 
 def test_the_benchmark_of_pytorch_reports_every_case(module, tmp_path, capsys):

@@ -116,6 +116,21 @@ def test_the_api_pages_list_exactly_the_public_names(module):
 
 
 @in_checkout
+@pytest.mark.parametrize("module", MODULES)
+def test_the_index_of_the_api_has_a_line_on_each_public_name(module, monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(ROOT)
+    tables, found = importlib.import_module("docs.api_tables"), imported(module)
+    text = (DOCS / "api" / f"{module.removeprefix('fq.')}.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| \{py:obj\}`~([\w.]+)` \| (.+) \|$", tables.table(text), re.MULTILINE))
+    submodules = {one.removeprefix("fq.") for one in MODULES} if module == "fq" else set()
+    assert sorted(rows) == sorted(f"{module}.{name}" for name in set(found.__all__) - submodules)
+    assert all(row.endswith(".") for row in rows.values())
+    index = (DOCS / "api" / "index.md").read_text("utf-8").partition("toctree")[2]
+    assert module.removeprefix("fq.") in index.split()
+
+
+@in_checkout
 @pytest.mark.parametrize(
     "page",
     [
@@ -250,3 +265,7 @@ def test_every_story_has_the_right_answer_first_and_each_framework_once(figures)
         assert "fq" in next(iter(found.values()))
         names = [name for group in found.values() for name in group]
         assert sorted(names) == sorted(row["name"] for row in rows[1:] if row[kind] is not None)
+        for group in found.values():  # a family stands for its members, and for no other
+            shown = stories.together(group, [row["name"] for row in rows[1:]])
+            assert {name for name in group if not any(name.startswith(one) for one in shown)} == set()
+            assert set(shown) <= set(group)
