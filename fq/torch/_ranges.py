@@ -282,7 +282,7 @@ class _Search:
         if self.x.device.type == "cpu":
             y = _operators.fixed(self.x, *grid, False)
         else:
-            y = _formula._forward(self.x, *grid, False)[0]
+            y = _formula.forward(self.x, *grid, False)[0]
         gap = torch.where(self.finite, y - self.wide, 0.0).double()
         return (gap * gap).sum(self.axes, keepdim=True) if self.axes else gap * gap
 

@@ -182,7 +182,7 @@ def test_the_formula_has_the_bits_of_the_kernels(dtype, arithmetic):
         bfloat16 = dtype.name == "bfloat16"
         tensor = torch.from_numpy(x.view(np.int16)).view(torch.bfloat16) if bfloat16 else torch.from_numpy(x)
         wide = torch.float64 if dtype == np.float64 else torch.float32
-        y, mask = _formula._forward(
+        y, mask = _formula.forward(
             tensor, torch.tensor(grid[0], dtype=wide), torch.tensor(grid[1]), *grid[2:], arithmetic
         )
         assert_same(y.view(torch.int16).numpy().view(dtype) if bfloat16 else y.numpy(), expected[0])
