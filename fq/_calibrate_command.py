@@ -68,7 +68,8 @@ def run(args: Namespace) -> int:
     with _scheduler(args.scheduler), progress(sum(part.array.nbytes for part in parts), "B") as advance:
         for part in parts:
             if not observed.has(part.file, part.name):
-                observed.add(part.file, part.name, _observe(part, settings))
+                before = stamp_of(part.file)
+                observed.add(part.file, part.name, _observe(part, settings), before)
                 observed.write(kept)
             advance(part.array.nbytes)
     _write(out, observed.observers, args)

@@ -40,8 +40,10 @@ class Observed:
             )
         return True
 
-    def add(self, file: str, name: str, observer: Observer) -> None:
-        """Merge what was seen of a tensor."""
+    def add(self, file: str, name: str, observer: Observer, before: Stamp) -> None:
+        """Merge what was seen of a tensor, in a file that had this stamp before."""
+        if stamp_of(file) != before:
+            raise InputError(f"{one_line(file)} has changed while it was observed: run it again")
         if name in self.observers:
             try:
                 observer = self.observers[name] | observer
@@ -50,7 +52,7 @@ class Observed:
                     f"{one_line(file)}: {one_line(name)} does not go with the files before: {one_line(error)}"
                 ) from None
         self.observers[name] = observer
-        known = self.seen.setdefault(str(Path(file).resolve()), {"stamp": stamp_of(file), "names": []})
+        known = self.seen.setdefault(str(Path(file).resolve()), {"stamp": before, "names": []})
         known["names"].append(name)
 
     def write(self, path: Path) -> None:

@@ -183,3 +183,17 @@ def test_a_file_that_is_written_anew_is_read_anew(tmp_path):
         os.utime(path, ns=(shift, shift))
         stored = Stored(str(path), next(one for one in open_tensors(path)[1] if one.name == "x"))
         assert stored[:].tolist() == [shift] * 5
+
+
+def test_a_file_that_changes_while_it_is_observed_is_not_taken(tmp_path, monkeypatch, capsys):
+    files, out = npy_files(tmp_path), tmp_path / "out.npz"
+    observe = _calibrate_command._observe
+
+    def and_change(part, settings):
+        found = observe(part, settings)
+        os.utime(part.file, ns=(1, 1))
+        return found
+
+    monkeypatch.setattr(_calibrate_command, "_observe", and_change)
+    assert "has changed while it was observed" in refused(capsys, *files, "--out", out)
+    assert not out.exists()
