@@ -138,12 +138,21 @@ class Elsewhere(torch.autograd.Function):
         return y
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
         codes, scale, zero_point = ctx.saved_tensors
         each = _unpacked(codes, ctx.bits, math.prod(ctx.shape)).reshape(ctx.shape)
-        found = _formula_gradients(dy, each, scale, zero_point, *ctx.grid, ctx.bits)
+        found = FormulaGradients.apply(dy, each, scale, zero_point, *ctx.grid, ctx.bits)
         return wanted(zero_point, *found)[:7]
+
+
+class FormulaGradients(torch.autograd.Function):
+    """The same from codes of x's shape, in PyTorch's own operations."""
+
+    @staticmethod
+    def forward(ctx, *arguments):
+        return _formula_gradients(*arguments)
+
+    backward = Gradients.backward
 
 
 def _formula_forward(x, scale, level, qmin, qmax, reciprocal, bits):
