@@ -41,25 +41,18 @@ def _fake_quantize(reciprocal, *arguments):
     return (_module(reciprocal).fake_quantize(*arguments),)
 
 
-def _forward_packed(reciprocal, x, scale, zero_point, qmin, qmax):
-    return _module(reciprocal).forward_packed(x, scale, zero_point, qmin[..., 0], qmax[..., 0])
-
-
 def _backward_packed(_, dy, bits):
     return (fq.backward_packed(dy, bits),)
 
 
-def _backward_learnable(reciprocal, *arguments):
-    return _module(reciprocal).backward_learnable(*arguments)
+def _by_name(name, reciprocal, *arrays):
+    """NumPy's function of this name."""
+    return getattr(_module(reciprocal), name)(*arrays)
 
 
-def _forward_residual_packed(reciprocal, x, scale, zero_point, qmin, qmax):
-    return _module(reciprocal).forward_residual_packed(x, scale, zero_point, qmin[..., 0], qmax[..., 0])
-
-
-def _backward_residual_packed(reciprocal, dy, codes, scale, zero_point, qmin, qmax):
-    ends = qmin[..., 0], qmax[..., 0]
-    return _module(reciprocal).backward_residual_packed(dy, codes, scale, zero_point, *ends)
+def _of_rows(name, reciprocal, *arrays):
+    """The same of one that packs the last axis: qmin and qmax, the last two, have one value a row."""
+    return _by_name(name, reciprocal, *arrays[:-2], *(end[..., 0] for end in arrays[-2:]))
 
 
 def _kinds_packed(x, *_):
@@ -85,21 +78,21 @@ def _kinds_learnable(dy, x, scale, zero_point, *_):
 FUNCTIONS = MappingProxyType(
     {
         "fake_quantize": Function(lambda x, *_: (x,), _fake_quantize, _formula.fake_quantize, 5, 1),
-        "forward_packed": Function(_kinds_packed, _forward_packed, _formula.forward_packed, 5, 1),
+        "forward_packed": Function(_kinds_packed, partial(_of_rows, "forward_packed"), _formula.forward_packed, 5, 1),
         "backward_packed": Function(lambda dy, bits: (dy,), _backward_packed, _formula.backward_packed, 2, 2),
         "backward_learnable": Function(
-            _kinds_learnable, _backward_learnable, _formula.backward_learnable, 6, 7, sums=True
+            _kinds_learnable, partial(_by_name, "backward_learnable"), _formula.backward_learnable, 6, 7, sums=True
         ),
         "forward_residual": Function(
             _kinds_codes,
-            lambda reciprocal, *arrays: _module(reciprocal).forward_residual(*arrays),
+            partial(_by_name, "forward_residual"),
             partial(_formula.forward_residual, 8),
             5,
             1,
         ),
         "backward_residual": Function(
             _kinds_learnable,
-            lambda reciprocal, *arrays: _module(reciprocal).backward_residual(*arrays),
+            partial(_by_name, "backward_residual"),
             partial(_formula.backward_residual, 8),
             6,
             6,
@@ -107,7 +100,7 @@ FUNCTIONS = MappingProxyType(
         ),
         "forward_residual_packed": Function(
             _kinds_packed_codes,
-            _forward_residual_packed,
+            partial(_of_rows, "forward_residual_packed"),
             partial(_formula.forward_residual, 4),
             5,
             1,
@@ -115,7 +108,7 @@ FUNCTIONS = MappingProxyType(
         ),
         "backward_residual_packed": Function(
             _kinds_learnable,
-            _backward_residual_packed,
+            partial(_of_rows, "backward_residual_packed"),
             partial(_formula.backward_residual, 4),
             6,
             6,
