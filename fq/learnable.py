@@ -319,13 +319,14 @@ def _readable(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _check_shapes(name: str, arrays: list[np.ndarray]) -> None:
     dy, kept, *qparams = (one.shape for one in arrays)
-    names, packed = _core.operations()[name]["inputs"], bool(_core.operations()[name]["packed"])
+    operation = _core.operations()[name]
+    packed = operation["packed"] is not None
     if packed and not dy:
         raise ValueError("dy must have an axis, the last one being packed: np.atleast_1d(dy)")
     if packed and kept != (*dy[:-1], -(-dy[-1] // 2)):
         raise ValueError(f"residual must be of shape {(*dy[:-1], -(-dy[-1] // 2))} for dy of {dy}, got {kept}")
     if not packed and dy != kept:
-        raise ValueError(f"dy and {names[1]} must have one shape, got {dy} and {kept}")
+        raise ValueError(f"dy and {operation['inputs'][1]} must have one shape, got {dy} and {kept}")
     for label, shape in zip(("scale", "zero_point", "qmin", "qmax"), qparams, strict=True):
         along = dy[:-1] if packed and label in ("qmin", "qmax") else dy
         if not broadcasts_into(shape, along):

@@ -229,10 +229,8 @@ def backward_learnable(dy, x, scale, zero_point, qmin, qmax, *, reciprocal=False
     TypeError, ValueError
         As `fq.backward_learnable`.
     """
-    dy, x = array_of("dy", dy), array_of("x", x)
-    if dy.shape != x.shape:
-        raise ValueError(f"dy and x must have one shape, got {dy.shape} and {x.shape}")
-    return _with_sums("backward_learnable", [dy, x], (scale, zero_point, qmin, qmax), reciprocal)
+    inputs = [array_of("dy", dy), array_of("x", x)]
+    return _with_sums("backward_learnable", inputs, (scale, zero_point, qmin, qmax), reciprocal)
 
 
 def forward_residual(x, scale, zero_point, qmin, qmax, *, reciprocal=False):
@@ -298,10 +296,8 @@ def backward_residual(dy, residual, scale, zero_point, qmin, qmax, *, reciprocal
     TypeError, ValueError
         As `fq.backward_residual`.
     """
-    dy, residual = array_of("dy", dy), array_of("residual", residual)
-    if dy.shape != residual.shape:
-        raise ValueError(f"dy and residual must have one shape, got {dy.shape} and {residual.shape}")
-    return _with_sums("backward_residual", [dy, residual], (scale, zero_point, qmin, qmax), reciprocal)
+    inputs = [array_of("dy", dy), array_of("residual", residual)]
+    return _with_sums("backward_residual", inputs, (scale, zero_point, qmin, qmax), reciprocal)
 
 
 def backward_residual_packed(dy, residual, scale, zero_point, qmin, qmax, *, reciprocal=False):
@@ -681,13 +677,13 @@ def _elementwise(name, reciprocal, inputs, parameters):
     return mapped(getattr(_arguments.functions(reciprocal), name), operands, dtypes)
 
 
-def _packed_rows(function, x, scale, zero_point, *ends):
-    return function(x, scale, zero_point, *(one[..., 0] if np.ndim(one) else one for one in ends))
+def _packed_rows(function, *operands):
+    """The function, whose ends, the last two operands, have one value a row."""
+    return function(*operands[:-2], *(one[..., 0] if np.ndim(one) else one for one in operands[-2:]))
 
 
-def _from_four_bits(functions, dy, codes, scale, zero_point, *ends):
-    ends = (one[..., 0] if np.ndim(one) else one for one in ends)
-    return functions.backward_residual_packed(dy, fq.pack(codes, 4), scale, zero_point, *ends)
+def _from_four_bits(functions, dy, codes, *qparams):
+    return _packed_rows(functions.backward_residual_packed, dy, fq.pack(codes, 4), *qparams)
 
 
 def _packed_chunks(x, bits):
@@ -715,6 +711,10 @@ def _packing(name, twin, bits, x, parameters, reciprocal):
 
 def _with_sums(name, inputs, parameters, reciprocal, function=None):
     """dx, and the sums over chunks to the shapes of scale and zero_point. function: where not the one of this name."""
+    first, second = (one.shape for one in inputs)
+    if first != second:
+        label = _arguments.names(name)[1]
+        raise ValueError(f"dy and {label} must have one shape, got {first} and {second}")
     dx, of_scale, _ = _arguments.tried(name, reciprocal, inputs, parameters, into=True)
     operands = aligned([*inputs, *map(operand, PARAMETERS, parameters)])
     ndim, chunks = inputs[0].ndim, operands[1].chunks
