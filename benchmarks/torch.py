@@ -220,11 +220,11 @@ def markdown(result):
 
 def main(arguments=None):
     """Measure, print, write; the exit code."""
+    chosen = parser().parse_args(arguments)
     import torch
 
     import fq
 
-    chosen = parser().parse_args(arguments)
     warnings.simplefilter("ignore")
     torch.set_num_threads(chosen.threads), fq.set_num_threads(chosen.threads)
     load = ", ".join(f"{each:.2f}" for each in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
