@@ -71,10 +71,11 @@ static FQ_INLINE f32_vec f32_drop_above(f32_vec a, f32_vec b, f32_vec v)
 {
     return _mm256_andnot_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ), v);
 }
-/* v in the lanes where a and b are numbers that differ, w in the others. */
+/* v in the lanes where a and b are numbers that differ, w in the others. Not by _CMP_NEQ_OQ, which valgrind 3.19 takes for
+ * _CMP_NEQ_UQ. */
 static FQ_INLINE f32_vec f32_where_apart(f32_vec a, f32_vec b, f32_vec v, f32_vec w)
 {
-    return _mm256_blendv_ps(w, v, _mm256_cmp_ps(a, b, _CMP_NEQ_OQ));
+    return _mm256_blendv_ps(w, v, _mm256_or_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ), _mm256_cmp_ps(a, b, _CMP_GT_OQ)));
 }
 static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm256_sub_ps(a, b); }
 /* The greater of a and a number b: b where a is NaN. */
@@ -124,7 +125,7 @@ static FQ_INLINE f64_vec f64_drop_above(f64_vec a, f64_vec b, f64_vec v)
 }
 static FQ_INLINE f64_vec f64_where_apart(f64_vec a, f64_vec b, f64_vec v, f64_vec w)
 {
-    return _mm256_blendv_pd(w, v, _mm256_cmp_pd(a, b, _CMP_NEQ_OQ));
+    return _mm256_blendv_pd(w, v, _mm256_or_pd(_mm256_cmp_pd(a, b, _CMP_LT_OQ), _mm256_cmp_pd(a, b, _CMP_GT_OQ)));
 }
 static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm256_sub_pd(a, b); }
 static FQ_INLINE f64_vec f64_max_number(f64_vec a, f64_vec b) { return f64_max(a, b); }
