@@ -254,8 +254,7 @@ def backward_learnable(
     compute = _type_computed_in(x)
     of_scale, of_zero_point = np.shape(scale), np.shape(zero_point)
     scale, lowest, highest = _checked(scale, zero_point, qmin, qmax, compute, arithmetic)
-    if dx.shape != x.shape:
-        raise ValueError(f"scale, zero_point, qmin and qmax must broadcast into x, {x.shape}, but give {dx.shape}")
+    _check_broadcast_into(x.shape, scale, lowest, highest)
     with np.errstate(all="ignore"):
         x, dy = x.astype(compute), dy.astype(dx.dtype).astype(np.float64)
         rounded = np.rint(_quotient(x, scale, arithmetic))
@@ -649,6 +648,7 @@ def _backward_codes(
     scale, zero_point, qmin, qmax = qparams
     scale, lowest, highest = _checked(scale, zero_point, qmin, qmax, compute, arithmetic, residual=True)
     dx = backward(dy, abs(codes.astype(np.int16)) <= last)
+    _check_broadcast_into(dy.shape, scale, lowest, highest)
     with np.errstate(all="ignore"):
         wide = dy.astype(np.float64)
         below, above, is_nan = codes == -last - 1, codes == last + 1, codes == -last - 2
@@ -657,6 +657,15 @@ def _backward_codes(
         dscale = _sum_to(of_scale, ends) + _sum_to(of_scale, inside) / (2 * last)
         dzero_point = _sum_to(of_zero_point, np.where(below | above, -wide * scale, 0.0))
         return dx, dscale.astype(compute)[()], dzero_point.astype(compute)[()]
+
+
+def _check_broadcast_into(shape: tuple[int, ...], *grid: Array) -> None:
+    try:
+        for one in grid:
+            np.broadcast_to(one, shape)
+    except ValueError:
+        shapes = [one.shape for one in grid]
+        raise ValueError(f"scale, zero_point, qmin and qmax must broadcast into x, {shape}, got {shapes}") from None
 
 
 def _sum_to(shape: tuple[int, ...], terms: Array) -> Array:

@@ -242,6 +242,14 @@ def test_what_is_no_residual_is_refused(suffix, codes, error, words):
         functions_of(suffix)[1](np.zeros(4, np.float32), codes, *GRID)
 
 
+@EVERY
+@pytest.mark.parametrize("module", [fq, fq.reference])
+def test_a_grid_of_more_axes_than_dy_is_refused(module, suffix):
+    dy, codes = np.ones(2), np.zeros(2, np.int8) if not suffix else np.zeros(1, np.uint8)
+    with pytest.raises(ValueError, match="broadcast into"):
+        getattr(module, f"backward_residual{suffix}")(dy, codes, np.full((1, 1), 0.1), 0, -8, 7)
+
+
 def test_scalars_have_codes_of_bytes_and_none_of_half_a_byte():
     y, code = fq.forward_residual(0.22, *GRID)
     dx, dscale, dzero_point = fq.backward_residual(2.0, code, *GRID)
