@@ -32,7 +32,7 @@ def sentence_of(path):
 def comment_on(path):
     """The comment `#:` above data, in the module that defines it."""
     module, _, name = path.rpartition(".")
-    modules = [one for key, one in list(sys.modules.items()) if key.startswith(f"{module}.")]
+    modules = [one for key, one in list(sys.modules.items()) if f"{key}.".startswith(f"{module}.")]
     lines = (re.search(rf"^#: (.*)\n{name} = ", inspect.getsource(one), re.MULTILINE) for one in modules)
     return next(line[1].replace("``", "`") for line in lines if line)
 

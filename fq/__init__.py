@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
         "(a plain 'pip install .' is hidden there by the source folder fq/)"
     ) from error
 
-from fq import _docs, _errors, gradcheck, reciprocal, reference
+from fq import _docs, _errors, floats, formats, gradcheck, reciprocal, reference, rounding
 from fq.calibration import MovingAverage, calibrate, grouped, sqnr
 from fq.integers import dequantize, dequantize_packed, pack, quantize, quantize_packed, unpack
 from fq.learnable import (
@@ -62,6 +62,8 @@ __all__ = [
     "dequantize",
     "dequantize_packed",
     "fake_quantize",
+    "floats",
+    "formats",
     "forward",
     "forward_packed",
     "forward_residual",
@@ -74,6 +76,7 @@ __all__ = [
     "quantize_packed",
     "reciprocal",
     "reference",
+    "rounding",
     "scale_gradient_factor",
     "set_num_threads",
     "sqnr",

@@ -1,6 +1,6 @@
 """The public names of fq, for type checkers."""
 
-from fq import gradcheck, reciprocal, reference
+from fq import floats, formats, gradcheck, reciprocal, reference, rounding
 from fq._core import (
     _Backward,
     _BackwardPacked,
@@ -49,6 +49,8 @@ __all__ = [
     "dequantize",
     "dequantize_packed",
     "fake_quantize",
+    "floats",
+    "formats",
     "forward",
     "forward_packed",
     "forward_residual",
@@ -61,6 +63,7 @@ __all__ = [
     "quantize_packed",
     "reciprocal",
     "reference",
+    "rounding",
     "scale_gradient_factor",
     "set_num_threads",
     "sqnr",

@@ -18,12 +18,20 @@ _Bins = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint64]]
 
 divide: dict[str, np.ufunc]
 reciprocal: dict[str, np.ufunc]
+half_away: dict[str, np.ufunc]
+half_up: dict[str, np.ufunc]
+floor: dict[str, np.ufunc]
+ceil: dict[str, np.ufunc]
+toward_zero: dict[str, np.ufunc]
+stochastic: dict[str, np.ufunc]
+floats: dict[str, np.ufunc]
 
 def cache_threshold() -> int: ...
 def compiler() -> str: ...
 def get_num_threads() -> int: ...
 def has_openmp() -> bool: ...
-def operations() -> dict[str, _Operation]: ...
+def operations(rule: str = ..., /) -> dict[str, _Operation]: ...
+def rules() -> list[str]: ...
 def storages() -> dict[np.dtype, tuple[int, bool]]: ...
 def set_num_threads(n: int, /) -> None: ...
 def target() -> str: ...
@@ -146,6 +154,63 @@ class _BackwardRecompute(np.ufunc):  # type: ignore[misc]
         zero_point: ArrayLike,
         qmin: ArrayLike,
         qmax: ArrayLike,
+        *args: Any,
+        **kwargs: Any,
+    ) -> NDArray[Any]: ...
+
+@type_check_only
+class _FloatsQuantize(np.ufunc):  # type: ignore[misc]
+    def __call__(
+        self,
+        x: ArrayLike,
+        scale: ArrayLike,
+        mantissa_bits: ArrayLike,
+        min_exponent: ArrayLike,
+        max: ArrayLike,
+        signed_zero: ArrayLike,
+        *args: Any,
+        **kwargs: Any,
+    ) -> NDArray[Any]: ...
+
+@type_check_only
+class _FloatsForward(np.ufunc):  # type: ignore[misc]
+    def __call__(
+        self,
+        x: ArrayLike,
+        scale: ArrayLike,
+        mantissa_bits: ArrayLike,
+        min_exponent: ArrayLike,
+        max: ArrayLike,
+        signed_zero: ArrayLike,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]: ...
+
+@type_check_only
+class _FloatsForwardPacked(np.ufunc):  # type: ignore[misc]
+    def __call__(
+        self,
+        x: ArrayLike,
+        scale: ArrayLike,
+        mantissa_bits: ArrayLike,
+        min_exponent: ArrayLike,
+        max: ArrayLike,
+        signed_zero: ArrayLike,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]: ...
+
+@type_check_only
+class _FloatsBackwardRecompute(np.ufunc):  # type: ignore[misc]
+    def __call__(
+        self,
+        dy: ArrayLike,
+        x: ArrayLike,
+        scale: ArrayLike,
+        mantissa_bits: ArrayLike,
+        min_exponent: ArrayLike,
+        max: ArrayLike,
+        signed_zero: ArrayLike,
         *args: Any,
         **kwargs: Any,
     ) -> NDArray[Any]: ...

@@ -8,13 +8,19 @@ from textwrap import fill
 
 from fq import _core
 
-_OPERATIONS = _core.operations()
+_OPERATIONS = {rule: _core.operations(rule) for rule in _core.rules()}
 
 _REFERENCES = """\
 References
 ----------
 The mask comes from PyTorch PR #50561, "fake_quant: add a more memory efficient version"; the straight-through
 gradient from Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons" (2013)."""
+
+_FLOAT_REFERENCES = """\
+References
+----------
+Micikevicius et al., "FP8 Formats for Deep Learning" (2022); the OCP's "8-bit Floating Point Specification" (2023) and
+"Microscaling Formats Specification" (2023)."""
 
 _QPARAMS = """\
 scale : array_like of real numbers
@@ -25,6 +31,22 @@ zero_point : array_like of integers
 qmin, qmax : array_like of integers
     The first and last level of the grid. No level may lie further from zero_point than 2**24, or 2**53 in float64."""
 
+_FORMAT = """\
+scale : array_like of real numbers
+    What the numbers of the format are multiplied by: positive and finite, cast to float32, or float64 for float64 x.
+    Broadcasts against x: shape (C, 1, 1) is a scale per channel for x of shape (N, C, H, W).
+mantissa_bits, min_exponent : array_like of integers
+    Bits of a number's fraction, 0 to 10, and the exponent of the smallest normal number.
+max : array_like of real numbers
+    The largest number, one of the format. It is less than 2**(104 + mantissa_bits), or 2**(971 + mantissa_bits) in
+    float64.
+signed_zero : array_like of bool
+    Whether the format has -0.0. These four are what a `fq.formats.FloatGrid` holds: ``*fq.formats.e4m3fn``."""
+
+_PACKED_FORMAT = """
+    The last axis of scale is 1 or that of x.
+    The others are the same along the last axis of x, and broadcast against the other axes."""
+
 _PACKED_QPARAMS = """
     The last axis of scale and zero_point is 1 or that of x.
     qmin and qmax are the same along the last axis of x, and broadcast against the other axes."""
@@ -32,18 +54,42 @@ _PACKED_QPARAMS = """
 _FLOATS = "array_like of float16, bfloat16, float32 or float64"
 
 _FORMULA = """\
-    q_unclamped = rint({quotient}) + zero_point
+    q_unclamped = {round}({quotient}) + zero_point
     mask        = qmin <= q_unclamped <= qmax
     y           = (clamp(q_unclamped, qmin, qmax) - zero_point) * scale"""
 
+_FLOAT_FORMULA = """\
+    q    = the number of the format nearest to x / scale, half to even, as if it went on beyond max
+    mask = abs(q) <= max
+    y    = clamp(q, -max, max) * scale"""
+
+_FLOAT_ROUNDING = """\
+Computed in float32 (float64 for float64), the quotient correctly rounded; y is rounded once, when it is stored, and is
+-0.0 only where signed_zero says so. A NaN gives NaN and False; infinities clamp. With scale 1, where the mask is True,
+y is what a cast of ml_dtypes to the format and back gives, to the last bit."""
+
 _ROUNDING = """\
-Computed in float32 (float64 for float64), {rounded}; rint is half to even; zero_point is added
+Computed in float32 (float64 for float64), {rounded}; {round} is {rule}; zero_point is added
 exactly; y is rounded once, when it is stored, and is never -0.0. A NaN gives NaN and False; infinities clamp."""
 
-_DIVIDES = {"quotient": "x / scale", "rounded": "the quotient correctly rounded"}
+_DIVIDES = {
+    "quotient": "x / scale",
+    "rounded": "the quotient correctly rounded",
+    "round": "rint",
+    "rule": "half to even",
+}
 _MULTIPLIES = {
     "quotient": "x * (1 / scale)",
     "rounded": "1 / scale and the product each rounded, which must be finite",
+    "round": "rint",
+    "rule": "half to even",
+}
+_ROUNDS = {
+    "half_away": ("round", "to the nearest, half away from zero"),
+    "half_up": ("round", "to the nearest, half up"),
+    "floor": ("floor", "down"),
+    "ceil": ("ceil", "up"),
+    "toward_zero": ("trunc", "toward zero"),
 }
 
 _INPUTS = {
@@ -91,6 +137,103 @@ With q_unclamped as above and q the level it is clamped to, the code of x is::
 
 No level may lie further than 2**15 from zero_point, or 2**44 in float64: beyond, half an ulp of the quotient exceeds a
 step of such a code."""
+
+_FLOAT_TEXTS = {
+    "fake_quantize": """\
+Round x to the numbers of a float format, times scale, and back to floats.
+
+{sections}
+
+See Also
+--------
+forward : also gives the mask that the backward needs.
+fq.blocks.fake_quantize : for blocks that share a scale.
+
+Notes
+-----
+::
+
+{formula}
+
+{rounding}
+
+{references}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> x = np.array([0.3, 1.0, 17.0, 500.0, -np.inf], np.float32)
+>>> fq.floats.fake_quantize(x, 1, *fq.formats.e4m3fn)
+array([   0.3125,    1.    ,   16.    ,  448.    , -448.    ],
+      dtype=float32)""",
+    "forward": """\
+Round x to the numbers of a float format, and say which elements were inside its range.
+
+{sections}
+
+Notes
+-----
+::
+
+{formula}
+
+{rounding}
+
+{references}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> y, mask = fq.floats.forward(np.array([0.3, 5.1, 7.0, np.nan]), 1, *fq.formats.e2m1fn)
+>>> y
+array([0.5, 6. , 6. , nan])
+>>> mask
+array([ True,  True, False, False])""",
+    "forward_packed": """\
+Round x to the numbers of a float format, and say in one bit per element which were inside its range.
+
+{sections}
+
+Notes
+-----
+::
+
+{formula}
+
+{rounding}
+
+{references}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> y, bits = fq.floats.forward_packed(np.array([0.3, 5.1, 7.0, np.nan]), 1, *fq.formats.e2m1fn)
+>>> bits
+array([3], dtype=uint8)
+>>> fq.backward_packed(np.ones(4), bits)
+array([1., 1., 0., 0.])""",
+    "backward_recompute": """\
+The straight-through gradient the older way: keeps x and works the mask out again.
+
+{sections}
+
+Notes
+-----
+::
+
+{formula}
+    dx   = dy * mask
+
+{rounding}
+
+{references}
+
+Examples
+--------
+>>> import numpy as np, fq
+>>> fq.floats.backward_recompute(np.ones(3), np.array([0.3, 6.9, 7.0]), 1, *fq.formats.e2m1fn)
+array([1., 1., 0.])""",
+}
 
 _TYPE_ERRORS = {
     "x": "x is not of the four types",
@@ -287,17 +430,23 @@ array([1., 0., 3.], dtype=float32)""",
 _INDENT = {"initial_indent": "    ", "subsequent_indent": "    "}
 
 
-def _sections(name):
+def _sections(name, rule):
     """Parameters, Returns and Raises."""
-    operation = _OPERATIONS[name]
+    operation, is_format = _OPERATIONS[rule][name], rule == "floats"
     inputs, outputs, has_grid = operation["inputs"], operation["outputs"], bool(operation["parameters"])
     packed = bool(operation["packed"])
-    wrong = [_TYPE_ERRORS[one] for one in inputs] + ["zero_point, qmin or qmax is not an integer"] * has_grid
-    values = "scale is not positive and finite, qmin exceeds qmax, zero_point lies outside them, a level is not exact, "
+    integers = "mantissa_bits or min_exponent" if is_format else "zero_point, qmin or qmax"
+    wrong = [_TYPE_ERRORS[one] for one in inputs] + [f"{integers} is not an integer"] * has_grid
+    values = "scale is not positive and finite, " + (
+        "the numbers of the format are not ones of the type computed in, max is not one of the format, "
+        if is_format
+        else "qmin exceeds qmax, zero_point lies outside them, a level is not exact, "
+    )
     values = values * has_grid + "the last axis of bits is not ceil(n / 8), " * ("bits" in inputs)
     parts = [_INPUTS[one] for one in inputs]
     parts[0] += "\n    It has at least one axis." * packed
-    parts += [_QPARAMS + _PACKED_QPARAMS * packed] * has_grid
+    grid = _FORMAT + _PACKED_FORMAT * packed if is_format else _QPARAMS + _PACKED_QPARAMS * packed
+    parts += [grid] * has_grid
     parts.append(f"out, {'axes, axis' if packed else 'where'}, casting, order, dtype, subok, signature")
     parts.append(f"    As for every {'generalized ' * packed}`numpy.ufunc`.")
     raises = {
@@ -343,11 +492,20 @@ def _section(title, parts):
     return "\n".join((title, "-" * len(title), *parts))
 
 
-def text_of(name, module):
+def text_of(name, module, rule="divide"):
     """The docstring of ``module.name``."""
-    arithmetic = _MULTIPLIES if module == "fq.reciprocal" else _DIVIDES
-    return _TEXTS[name].format(
-        sections=_sections(name),
+    if rule == "floats":
+        sections = _sections(name, rule)
+        return _FLOAT_TEXTS[name].format(
+            sections=sections, formula=_FLOAT_FORMULA, rounding=_FLOAT_ROUNDING, references=_FLOAT_REFERENCES
+        )
+    arithmetic = _MULTIPLIES if rule == "reciprocal" else _DIVIDES
+    text = _TEXTS[name]
+    if rule in _ROUNDS:
+        arithmetic = arithmetic | dict(zip(("round", "rule"), _ROUNDS[rule], strict=True))
+        text = text.partition("\n\nExamples\n")[0]  # the values are those of half to even
+    return text.format(
+        sections=_sections(name, rule),
         references=_REFERENCES,
         module=module,
         formula=_FORMULA.format(**arithmetic),
@@ -367,17 +525,22 @@ def _signature(ufunc, names):
     return built_in.replace(parameters=[*inputs, *list(built_in.parameters.values())[ufunc.nin :]])
 
 
-def describe(ufuncs, module):
+def describe(ufuncs, module, rule="divide"):
     """Give each ufunc of the dict its docstring and, from NumPy 2.4 on, its signature and module."""
     for name, ufunc in ufuncs.items():
-        signature = _signature(ufunc, _OPERATIONS[name]["inputs"] + _OPERATIONS[name]["parameters"])
+        operation = _OPERATIONS[rule][name]
+        signature = _signature(ufunc, operation["inputs"] + operation["parameters"])
         if signature is None:
-            _core._describe(ufunc, text_of(name, module))
+            _core._describe(ufunc, text_of(name, module, rule))
         else:
             ufunc.__signature__ = signature
             ufunc.__module__ = module
             ufunc.__qualname__ = name
-            ufunc.__doc__ = text_of(name, module)
+            ufunc.__doc__ = text_of(name, module, rule)
 
 
-__test__ = {f"{module}.{name}": text_of(name, module) for module in ("fq", "fq.reciprocal") for name in _TEXTS}
+__test__ = {
+    f"{module}.{name}": text_of(name, module, rule)
+    for module, rule in (("fq", "divide"), ("fq.reciprocal", "reciprocal"), ("fq.floats", "floats"))
+    for name in (_FLOAT_TEXTS if rule == "floats" else _TEXTS)
+}

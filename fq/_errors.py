@@ -9,8 +9,8 @@ from fq import _core
 
 Shape = tuple[int, ...]
 
-_OPERATIONS = _core.operations()
-_LEVELS = "zero_point", "qmin", "qmax"
+_OPERATIONS = {rule: _core.operations(rule) for rule in _core.rules()}
+_LEVELS = "zero_point", "qmin", "qmax", "mantissa_bits", "min_exponent"
 _OF_NUMPY = "out", "where", "axes", "axis", "keepdims", "casting", "order", "dtype", "subok", "signature", "sig"
 
 
@@ -18,9 +18,9 @@ class Told(TypeError):
     """A TypeError that says all there is to say."""
 
 
-def misnamed(name: str, by_position: int, keywords: tuple[str, ...] | None) -> None:
+def misnamed(rule: str, name: str, by_position: int, keywords: tuple[str, ...] | None) -> None:
     """The TypeError that Python raises for a function of these arguments, one of which is missing or given twice."""
-    names, keywords = _names(name), keywords or ()
+    names, keywords = _names(rule, name), keywords or ()
     for word in keywords:
         if word in names[:by_position]:
             raise TypeError(f"{name}() got multiple values for argument {word!r}")
@@ -32,11 +32,11 @@ def misnamed(name: str, by_position: int, keywords: tuple[str, ...] | None) -> N
     raise TypeError(f"{name}() missing {len(missing)} required positional argument{several}: {listed}")
 
 
-def check(name: str, given: tuple[Any, ...]) -> None:
+def check(rule: str, name: str, given: tuple[Any, ...]) -> None:
     """Refuse what NumPy would take in silence: masked arrays whose mask would be lost, and levels beyond int64."""
-    operation = _OPERATIONS[name]
+    operation = _OPERATIONS[rule][name]
     loses_masks = operation["reduction"] or operation["packed"]
-    for label, one in zip(_names(name), given, strict=True):
+    for label, one in zip(_names(rule, name), given, strict=True):
         if loses_masks and isinstance(one, np.ma.MaskedArray):
             raise TypeError(
                 f"{label} must not be a masked array, whose mask would be lost: {label}.filled(value) or {label}.data"
@@ -59,20 +59,21 @@ def _check_level(label: str, given: Any) -> None:
     raise ValueError(f"{label} must be a level of int64, got {levels[index]}{at}")
 
 
-def explain(name: str, error: Exception, given: tuple[Any, ...], out: Any) -> Exception | None:
+def explain(rule: str, name: str, error: Exception, given: tuple[Any, ...], out: Any) -> Exception | None:
     """An exception to raise in the place of one that NumPy raised for a ufunc, or None."""
+    way = _LAZY if rule in ("divide", "reciprocal") else f"map_blocks with {name} computes one chunk after another"
     try:
         for one in given:
-            refuse_lazy(one)
+            refuse_lazy(one, way)
     except TypeError as refused:
         return refused
     if any(_overrides(one) for one in given):
         return None
-    operation = _OPERATIONS[name]
+    operation = _OPERATIONS[rule][name]
     if isinstance(error, Told):
         return TypeError(str(error))
     if isinstance(error, TypeError):
-        return _about_type(name, str(error), given) or _about_out(operation["outputs"], out)
+        return _about_type(_names(rule, name), str(error), given) or _about_out(operation["outputs"], out)
     shapes = _shapes(given)
     if shapes is None:
         return None
@@ -96,12 +97,12 @@ def misfit(label: str, shape: Shape, into: Shape, how: str = "broadcast against"
     return text
 
 
-def _about_type(name: str, text: str, given: tuple[Any, ...]) -> Exception | None:
+def _about_type(names: list[str], text: str, given: tuple[Any, ...]) -> Exception | None:
     """An error of the promoter, with what was given and how to convert it."""
     label, must, accepted = text.partition(" must be ")
-    if not must or label not in _names(name):
+    if not must or label not in names:
         return None
-    one = given[_names(name).index(label)]
+    one = given[names.index(label)]
     dtype = np.asarray(one).dtype
     got = _called(one, dtype)
     if label == "dy" and dtype.name in accepted:
@@ -125,7 +126,7 @@ def _way_out(label: str, kind: str) -> str:
         return "take its .real and its .imag one by one" if kind == "c" else "convert it: .astype(np.float32)"
     if label in _LEVELS and kind == "f":
         return "round it, then .astype(int), or int() of a number"
-    return "convert it: .astype(bool)" if label == "mask" and kind in "iu" else ""
+    return "convert it: .astype(bool)" if label in ("mask", "signed_zero") and kind in "iu" else ""
 
 
 def _about_out(outputs: list[str], out: Any) -> Exception | None:
@@ -137,8 +138,8 @@ def _about_out(outputs: list[str], out: Any) -> Exception | None:
     )
 
 
-def _names(name: str) -> list[str]:
-    return _OPERATIONS[name]["inputs"] + _OPERATIONS[name]["parameters"]
+def _names(rule: str, name: str) -> list[str]:
+    return _OPERATIONS[rule][name]["inputs"] + _OPERATIONS[rule][name]["parameters"]
 
 
 def in_memory(given: Any) -> np.ndarray[Any, Any]:
@@ -147,13 +148,15 @@ def in_memory(given: Any) -> np.ndarray[Any, Any]:
     return np.asanyarray(given)
 
 
-def refuse_lazy(given: Any) -> None:
+_LAZY = "fq.dask has the same function chunk by chunk"
+
+
+def refuse_lazy(given: Any, way: str = _LAZY) -> None:
     """TypeError for a collection of Dask, which would be computed whole, in memory."""
     graph = getattr(type(given), "__dask_graph__", None)
     if graph is not None and graph(given) is not None:
         raise TypeError(
-            f"a lazy {type(given).__name__} would be computed whole, in memory: fq.dask has the same function chunk by "
-            "chunk, or give what its compute() returns"
+            f"a lazy {type(given).__name__} would be computed whole, in memory: {way}, or give what its compute() returns"
         )
 
 

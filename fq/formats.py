@@ -50,12 +50,19 @@ class FloatGrid(NamedTuple):
     signed_zero: bool = True
 
 
+#: The OCP's 8 bits for numbers forward: one more bit of fraction.
 e4m3fn = FloatGrid(3, -6, 448.0)
+#: The OCP's 8 bits with the exponents of float16.
 e5m2 = FloatGrid(2, -14, 57344.0)
+#: 8 bits of AMD's MI300, without infinities and -0.0.
 e4m3fnuz = FloatGrid(3, -7, 240.0, False)
+#: 8 bits of AMD's MI300, without infinities and -0.0.
 e5m2fnuz = FloatGrid(2, -15, 57344.0, False)
+#: The OCP's 6 bits with more fraction.
 e2m3fn = FloatGrid(3, 0, 7.5)
+#: The OCP's 6 bits with more range.
 e3m2fn = FloatGrid(2, -2, 28.0)
+#: The OCP's 4 bits: 0, 0.5, 1, 1.5, 2, 3, 4 and 6.
 e2m1fn = FloatGrid(1, 0, 6.0)
 
 
@@ -84,10 +91,17 @@ class BlockFormat(NamedTuple):
     rule: str = "floor"
 
 
+#: 32 elements of e4m3fn and a power of two.
 mxfp8_e4m3 = BlockFormat(e4m3fn)
+#: 32 elements of e5m2 and a power of two.
 mxfp8_e5m2 = BlockFormat(e5m2)
+#: 32 elements of e2m3fn and a power of two.
 mxfp6_e2m3 = BlockFormat(e2m3fn)
+#: 32 elements of e3m2fn and a power of two.
 mxfp6_e3m2 = BlockFormat(e3m2fn)
+#: 32 elements of e2m1fn and a power of two.
 mxfp4 = BlockFormat(e2m1fn)
+#: 32 elements of 8 bits, multiples of 1/64, and a power of two.
 mxint8 = BlockFormat(FloatGrid(6, 0, 127 / 64, False))
+#: NVIDIA's 16 elements of e2m1fn, and a scale of e4m3fn that a scale of the tensor multiplies.
 nvfp4 = BlockFormat(e2m1fn, 16, "e4m3")

@@ -354,12 +354,12 @@ def _converted(given: tuple[Any, ...]) -> list[Array]:
     """x and parameters as C reads them: arrays of the types of a call, in the machine's byte order, and aligned."""
     # Views, whose shapes stay as they are while the conversions of others run code.
     arrays = [_errors.in_memory(one).view() for one in given]
-    _errors.check("forward_packed", tuple(arrays))
+    _errors.check("divide", "forward_packed", tuple(arrays))
     arrays = [one.view(np.ndarray) for one in arrays]
     try:
         dtypes = _core.divide["fake_quantize"].resolve_dtypes((*(one.dtype for one in arrays), None))
     except TypeError as error:
-        raise _errors.explain("fake_quantize", error, given, None) or error from None
+        raise _errors.explain("divide", "fake_quantize", error, given, None) or error from None
     with np.errstate(all="ignore"):
         return [_readable(one.astype(dtype, copy=False)) for one, dtype in zip(arrays, dtypes, strict=False)]
 
@@ -375,7 +375,7 @@ def _shape_with(first: Array, others: list[Array]) -> tuple[int, ...]:
         # One axis at a time: np.broadcast_shapes stops at 32 axes, where arrays have up to 64.
         return tuple(np.broadcast_shapes(*sizes)[0] for sizes in _by_axis(shapes))
     except ValueError as error:
-        raise _errors.explain("fake_quantize", error, (first, *others), None) or error from None
+        raise _errors.explain("divide", "fake_quantize", error, (first, *others), None) or error from None
 
 
 def _by_axis(shapes: list[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:

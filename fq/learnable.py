@@ -280,12 +280,12 @@ def _converted(name: str, given: tuple[Any, ...]) -> list[np.ndarray]:
     """All arguments as C reads them: arrays of the types of a loop, in the machine's byte order, and aligned."""
     # Views, whose shapes stay as they are while the conversions of others run code.
     arrays = [_errors.in_memory(one).view() for one in given]
-    _errors.check(name, tuple(arrays))
+    _errors.check("divide", name, tuple(arrays))
     arrays = [one.view(np.ndarray) for one in arrays]
     try:
         dtypes = _dtypes(name, arrays)
     except TypeError as error:
-        raise _errors.explain(name, error, given, None) or error from None
+        raise _errors.explain("divide", name, error, given, None) or error from None
     with np.errstate(all="ignore"):
         return [_readable(one, dtype) for one, dtype in zip(arrays, dtypes, strict=True)]
 

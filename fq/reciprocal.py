@@ -13,7 +13,7 @@ from fq import _core, _docs
 from fq.integers import _checked_bits, _quantize
 from fq.learnable import backward as _backward
 
-_docs.describe(_core.reciprocal, "fq.reciprocal")
+_docs.describe(_core.reciprocal, "fq.reciprocal", "reciprocal")
 
 fake_quantize = _core.reciprocal["fake_quantize"]
 forward = _core.reciprocal["forward"]

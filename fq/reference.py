@@ -8,15 +8,18 @@
     dx          = dy * mask
 
 Below, zero_point is subtracted from the levels in place of being added to x / scale: the same comparison, and exact
-however large x is. Each function takes ``arithmetic="divide"`` (x / scale) or ``"reciprocal"`` (x * (1 / scale)).
+however large x is. Each function takes ``arithmetic="divide"`` (x / scale) or ``"reciprocal"`` (x * (1 / scale)), and
+those that round take ``rounding="half_even"`` or another rule. `fq.reference.floats` has the functions of `fq.floats`.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fq import _reference_floats
 from fq._errors import in_memory
 
 __all__ = [
@@ -41,6 +44,23 @@ __all__ = [
 
 Array = NDArray[Any]
 
+floats = _reference_floats
+
+
+def _half_up(q: Array) -> Array:
+    down = np.floor(q)
+    return down + (q - down >= 0.5)
+
+
+_ROUNDINGS: dict[str, Callable[[Array], Array]] = {
+    "half_even": np.rint,
+    "half_away": lambda q: np.copysign(_half_up(abs(q)), q),
+    "half_up": _half_up,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "toward_zero": np.trunc,
+}
+
 _TYPES = "float16", "bfloat16", "float32", "float64"
 _TYPE_NAMES = f"{', '.join(_TYPES[:-1])} or {_TYPES[-1]}"
 
@@ -53,6 +73,7 @@ def fake_quantize(
     qmax: ArrayLike,
     *,
     arithmetic: str = "divide",
+    rounding: str = "half_even",
 ) -> NDArray[Any]:
     """The nearest point of the grid.
 
@@ -62,12 +83,14 @@ def fake_quantize(
         As for `fq.fake_quantize`.
     arithmetic : {"divide", "reciprocal"}
         Whether to compute x / scale, or x * (1 / scale).
+    rounding : {"half_even", "half_away", "half_up", "floor", "ceil", "toward_zero"}
+        How the quotient is rounded.
 
     Returns
     -------
     y : array or scalar of the type of x
     """
-    return forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)[0]
+    return forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic, rounding=rounding)[0]
 
 
 def forward(
@@ -78,6 +101,7 @@ def forward(
     qmax: ArrayLike,
     *,
     arithmetic: str = "divide",
+    rounding: str = "half_even",
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """The nearest point of the grid, and the mask.
 
@@ -87,6 +111,8 @@ def forward(
         As for `fq.forward`.
     arithmetic : {"divide", "reciprocal"}
         Whether to compute x / scale, or x * (1 / scale).
+    rounding : {"half_even", "half_away", "half_up", "floor", "ceil", "toward_zero"}
+        How the quotient is rounded.
 
     Returns
     -------
@@ -102,7 +128,7 @@ def forward(
     compute = _type_computed_in(x)
     scale, lowest, highest = _checked(scale, zero_point, qmin, qmax, compute, arithmetic)
     with np.errstate(all="ignore"):
-        rounded = np.rint(_quotient(x.astype(compute), scale, arithmetic))
+        rounded = _ROUNDINGS[rounding](_quotient(x.astype(compute), scale, arithmetic))
         mask = (lowest <= rounded) & (rounded <= highest)
         level = np.clip(rounded, lowest, highest)
         y = (level * scale).astype(x.dtype) + x.dtype.type(0)  # y is never -0.0
@@ -138,6 +164,7 @@ def backward_recompute(
     qmax: ArrayLike,
     *,
     arithmetic: str = "divide",
+    rounding: str = "half_even",
 ) -> NDArray[Any]:
     """The straight-through gradient, the mask worked out again.
 
@@ -147,6 +174,8 @@ def backward_recompute(
         As for `fq.backward_recompute`.
     arithmetic : {"divide", "reciprocal"}
         Whether to compute x / scale, or x * (1 / scale).
+    rounding : {"half_even", "half_away", "half_up", "floor", "ceil", "toward_zero"}
+        How the quotient is rounded.
 
     Returns
     -------
@@ -159,7 +188,7 @@ def backward_recompute(
         raise TypeError(f"dy of {dy.dtype} is not cast to {x.dtype}, the type of x, whose range is smaller")
     with np.errstate(all="ignore"):
         dy = dy.astype(x.dtype, copy=False)
-    return backward(dy, forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic)[1])
+    return backward(dy, forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic, rounding=rounding)[1])
 
 
 def forward_packed(
@@ -170,6 +199,7 @@ def forward_packed(
     qmax: ArrayLike,
     *,
     arithmetic: str = "divide",
+    rounding: str = "half_even",
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """The nearest point of the grid, and the mask, a bit per element.
 
@@ -179,6 +209,8 @@ def forward_packed(
         As for `fq.forward_packed`.
     arithmetic : {"divide", "reciprocal"}
         Whether to compute x / scale, or x * (1 / scale).
+    rounding : {"half_even", "half_away", "half_up", "floor", "ceil", "toward_zero"}
+        How the quotient is rounded.
 
     Returns
     -------
@@ -188,7 +220,7 @@ def forward_packed(
     if not np.ndim(x):
         raise ValueError("x must have an axis, the last one being packed")
     ends = (np.asarray(end)[..., np.newaxis] if np.ndim(end) else end for end in (qmin, qmax))  # one for a whole row
-    y, mask = forward(x, scale, zero_point, *ends, arithmetic=arithmetic)
+    y, mask = forward(x, scale, zero_point, *ends, arithmetic=arithmetic, rounding=rounding)
     if y.shape[-1] != np.shape(x)[-1]:
         raise ValueError(f"the last axis of scale and zero_point must be 1 or that of x, {np.shape(x)[-1]}")
     return y, _bits(mask)

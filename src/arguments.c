@@ -39,11 +39,11 @@ static int goes_with(const fq_arguments *c, PyObject *o, char kind)
     return PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(x), last) && PyArray_DIM(a, last) == last_axis(x, kind);
 }
 
-/* How many axes of x the axes of a parameter are aligned with. In a generalized ufunc those of qmin and qmax, which have no
- * core dimension, are aligned with those outside of the last one. */
+/* How many axes of x the axes of a parameter are aligned with. In a generalized ufunc those of qmin and qmax, or of a
+ * format, which have no core dimension, are aligned with those outside of the last one. */
 static int reach(const fq_arguments *c, int k)
 {
-    return PyArray_NDIM(c->operand[0]) - (k > 1 && fq_packed_operand(c->function->is) > 0);
+    return PyArray_NDIM(c->operand[0]) - (k >= c->function->is->along && fq_packed_operand(c->function->is) > 0);
 }
 
 static int broadcasts(const fq_arguments *c, PyArrayObject *a, int k)
@@ -64,7 +64,7 @@ static int can_cast(PyArrayObject *a, char kind)
     if (kind == FQ_SCALE) {
         return integer || fq_type_of_dtype(dtype_of(a)) >= 0;
     }
-    return integer && !(PyTypeNum_ISUNSIGNED(number) && PyArray_ITEMSIZE(a) == sizeof(int64_t));
+    return kind == FQ_LEVEL && integer && !(PyTypeNum_ISUNSIGNED(number) && PyArray_ITEMSIZE(a) == sizeof(int64_t));
 }
 
 static int read_scale(fq_number *to, double scale, fq_type type)
@@ -88,6 +88,10 @@ static int read_number(fq_number *to, PyObject *o, char kind, fq_type type)
         float scale;
         PyArray_ScalarAsCtype(o, &scale);
         return read_scale(to, (double)scale, type);
+    }
+    if (kind == FQ_BYTE_MASK) {
+        to->flag = o == Py_True;
+        return PyBool_Check(o) ? 1 : -1;
     }
     if (!PyLong_CheckExact(o)) {
         return -1;
@@ -366,11 +370,12 @@ void fq_call_of(fq_call *call, const fq_arguments *c, int new_outputs)
 {
     PyArrayObject *x = c->operand[0];
     const fq_operation *is = c->function->is;
-    call->op = c->function->op, call->type = c->type, call->reciprocal = c->function->reciprocal;
+    call->op = c->function->op, call->type = c->type, call->rule = c->function->rule;
     call->new_outputs = new_outputs, call->in_order = 0;
     call->axes = PyArray_NDIM(x);
     for (int axis = 0; axis < call->axes; axis++) {
         call->axis[axis].length = (size_t)PyArray_DIM(x, axis);
+        memset(call->axis[axis].given, 0, sizeof call->axis[axis].given);
     }
     for (int a = 0; a < is->arrays; a++) {
         PyArrayObject *array = c->operand[fq_operand_of(is, a)];

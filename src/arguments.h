@@ -10,15 +10,15 @@
 #include "operations.h"
 #include "plan.h"
 
-/* A function of fq or fq.reciprocal. */
+/* A function of fq, or of a namespace with another rule. */
 typedef struct {
     const fq_operation *is;
     fq_op op;
-    int reciprocal;
+    fq_rule rule;
     PyObject *names[FQ_MOST_OPERANDS]; /* interned */
 } fq_function;
 
-const fq_function *fq_function_of(fq_op op, int reciprocal);
+const fq_function *fq_function_of(fq_op op, fq_rule rule);
 
 /* The DType of an operand of this kind in a loop of this type. */
 PyArray_DTypeMeta *fq_dtype_of_kind(char kind, fq_type type);
@@ -30,6 +30,7 @@ typedef union {
     float f32;
     double f64;
     int64_t level;
+    uint8_t flag;
 } fq_number;
 
 /* The arguments of a call that the fast path takes, as far as they have been read. */

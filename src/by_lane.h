@@ -2,8 +2,8 @@
 #if FQ_ONE_LANE /* compilers make vectors of values, and not of arrays of one */
 typedef elem_t P(packed);
 
-static FQ_INLINE C(vec) E(load)(const elem_t *from) { return E(widen)(*from); }
-static FQ_INLINE P(packed) E(pack)(C(vec) v) { return E(narrow)(v); }
+static FQ_PASTE(FQ_CONVERTS, ELEM) C(vec) E(load)(const elem_t *from) { return E(widen)(*from); }
+static FQ_PASTE(FQ_CONVERTS, ELEM) P(packed) E(pack)(C(vec) v) { return E(narrow)(v); }
 static FQ_INLINE P(packed) E(no_minus_zero)(P(packed) v) { return E(positive_zero)(v); }
 static FQ_INLINE void E(store)(elem_t *to, P(packed) v) { *to = v; }
 #else

@@ -26,6 +26,13 @@ typedef enum { FQ_OP_ROWS(FQ_OP_NUMBER, ) FQ_OPS } fq_op;
 enum { FQ_UFUNCS = FQ_MAP_ROWS(FQ_OP_COUNT, ), FQ_MAPS = FQ_UFUNCS FQ_INTEGER_ROWS(FQ_OP_COUNT, ) };
 #undef FQ_OP_COUNT
 
+#define FQ_RULE_NUMBER(with, NUMBER, ...) FQ_##NUMBER,
+typedef enum { FQ_RULE_ROWS(FQ_RULE_NUMBER, ) FQ_RULES } fq_rule;
+#undef FQ_RULE_NUMBER
+
+/* Whether kernels for each way know the rule; the others are left to one kernel. */
+static inline int fq_is_even(fq_rule rule) { return rule <= FQ_RECIPROCAL; }
+
 /* How a kernel gets x / scale. The first three take one scale for all elements of a row, EACH one per element. */
 typedef enum {
     FQ_DIVIDE,
@@ -33,7 +40,8 @@ typedef enum {
     FQ_MULTIPLY,    /* x * (1 / scale), rounded twice: PyTorch's arithmetic */
     FQ_DIVIDE_EACH,
     FQ_MULTIPLY_EACH,
-    FQ_WAYS
+    FQ_WAYS,
+    FQ_ROUND = FQ_WAYS /* the kernel for all rules but the even ones: x / scale, in the way that its parameters say */
 } fq_way;
 
 /* Scales between which neither 1 / scale nor the remainder of a quotient in range overflows or loses bits. */
@@ -43,21 +51,47 @@ typedef enum {
 #define FQ_FAST_TO_F64 0x1p900
 
 enum {
-    FQ_MAX_ARRAYS = 3, /* that an operation reads and writes */
+    FQ_MAX_ARRAYS = 4, /* that an operation reads and writes */
     FQ_KERNEL_SUMS = 3, /* that a reduction's kernel adds to, for a set */
-    FQ_PARAMETERS = 4, /* scale, zero_point, qmin, qmax */
+    FQ_PARAMETERS = 5, /* scale, zero_point, qmin, qmax; or scale and a format */
     FQ_CHUNK = 256     /* sets of parameters that are made ready at a time */
 };
 
 /* Sets of parameters made ready: an array of floats each, of doubles where the call computes in float64. inv is 1 / scale,
- * rounded to that type; lo and hi are qmin - zero_point and qmax - zero_point, which are exact. */
+ * rounded to that type; lo and hi are qmin - zero_point and qmax - zero_point, which are exact. Of a format hi is the largest
+ * number, and lo the one that would come next. */
 typedef struct {
     void *scale, *inv, *lo, *hi;
 } fq_ready;
 
-/* The zero points of the sets, of an operation with integers alone: int32, or doubles where the call computes in float64. They lie
- * as far behind hi as hi behind lo, so that other operations carry nothing for them. */
+/* The zero points of the sets, of an operation with integers alone, or the codes of their formats: int32, or doubles where the call
+ * computes in float64. They lie as far behind hi as hi behind lo, so that other operations carry nothing for them. */
 static inline void *fq_zero_points(fq_ready sets) { return (char *)sets.hi + ((char *)sets.hi - (char *)sets.lo); }
+
+/* A format in a number: its smallest exponent, bits of mantissa, and whether it has -0.0. */
+static inline int fq_format_code(int64_t min_exponent, int64_t mantissa_bits, int signed_zero)
+{
+    return (int)(min_exponent * 32 + mantissa_bits * 2 + signed_zero);
+}
+static inline int fq_min_exponent(int code) { return (code - (code & 31)) / 32; }
+static inline int fq_mantissa_bits(int code) { return (code & 31) >> 1; }
+static inline int fq_signed_zero(int code) { return code & 1; }
+
+static inline double fq_power_of_two(int exponent)
+{
+    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Whether a normal number of float64 is one. */
+static inline int fq_is_power_of_two(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits << 12 == 0;
+}
 
 /* What a kernel works on beside its arrays: `rows` rows of n elements each. */
 typedef struct {
@@ -69,6 +103,9 @@ typedef struct {
     ptrdiff_t ahead; /* prefetch distance in bytes, of a reduction */
     fq_storage storage; /* of the integers, where there are any */
     int residual; /* bits of the codes of residuals, where there are any */
+    fq_op op;     /* these three for the kernel of all other rules */
+    fq_rule rule;
+    fq_way way;
 } fq_params;
 
 /* A power of two that brings scale into [1, 2), or as near as float64 has powers of two. */
@@ -128,7 +165,7 @@ typedef struct {
     const char *name;
     int preference;         /* the largest that runs here is used; that of portable is 0 */
     int (*runs_here)(void); /* on this processor and system; NULL where it was not built */
-    fq_kernel *kernel[FQ_TYPES][FQ_OPS][FQ_WAYS];
+    fq_kernel *kernel[FQ_TYPES][FQ_OPS][FQ_WAYS + 1];
     fq_make_each *make_each[2]; /* in float32, in float64 */
     fq_ends_of *ends[2][FQ_TYPES]; /* of rows, of columns */
     fq_count_of *count[FQ_TYPES];

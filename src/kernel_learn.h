@@ -172,7 +172,7 @@ static FQ_INLINE void E(learn_row)(elem_t *dx, const elem_t *dy, const char *x, 
         E(learn_some)(dx, dy, x, i, n - i, g, way, codes, p->ahead, sums);
     }
     for (size_t k = 0; k < FQ_KERNEL_SUMS; k++) {
-        ((double *)(void *)data[3 + k])[row] = E(total)(sum[k]);
+        ((double *)(void *)data[FQ_MAX_ARRAYS + k])[row] = E(total)(sum[k]);
     }
 }
 
@@ -199,7 +199,7 @@ static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params
         f64_vec sum[FQ_KERNEL_SUMS][P(WIDE)];
         const E(sums) sums = {sum[0], sum[1], sum[2]};
         for (size_t k = 0; k < FQ_KERNEL_SUMS * P(WIDE); k++) {
-            sum[k / P(WIDE)][k % P(WIDE)] = f64_read(data[3 + k / P(WIDE)], i + k % P(WIDE) * f64_LANES);
+            sum[k / P(WIDE)][k % P(WIDE)] = f64_read(data[FQ_MAX_ARRAYS + k / P(WIDE)], i + k % P(WIDE) * f64_LANES);
         }
         for (size_t row = 0; row < p->rows; row++, dx += p->row[0], dy += p->row[1], x += p->row[2]) {
             elem_t *const to = (elem_t *)(void *)dx;
@@ -208,7 +208,7 @@ static FQ_INLINE void E(learn_each)(char *const *data, size_t n, const fq_params
             E(learn_vector)(to + i, from + i, x, i, count, g, way, codes, sums);
         }
         for (size_t k = 0; k < FQ_KERNEL_SUMS * P(WIDE); k++) {
-            double *const to = (double *)(void *)data[3 + k / P(WIDE)];
+            double *const to = (double *)(void *)data[FQ_MAX_ARRAYS + k / P(WIDE)];
             f64_write(to + i + k % P(WIDE) * f64_LANES, sum[k / P(WIDE)][k % P(WIDE)]);
         }
     }

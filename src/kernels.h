@@ -402,6 +402,7 @@ static FQ_INLINE void E(backward_recompute)(char *const *data, size_t n, const f
     E(multiply_call)(data, p, n, way, NO_MASK);
 }
 
+#include "kernel_round.h"
 #include "kernel_integers.h"
 #include "kernel_residual.h"
 #include "kernel_learn.h"

@@ -16,6 +16,7 @@
     X(with, BIT_MASK, 'u', ALWAYS(1, UInt8), NO, "an array of uint8, as forward_packed gives it")         \
     X(with, RESIDUALS, 'r', ALWAYS(8, Int8), NO, "an array of int8, as forward_residual gives it")        \
     X(with, NIBBLES, 'n', ALWAYS(4, UInt8), NO, "an array of uint8, as forward_residual_packed gives it") \
+    X(with, WORDS, 'w', ALWAYS(16, UInt16), NO, "an array of uint16")                                     \
     X(with, INTEGERS, 'q', STORED, NO, "an array of integers")                                            \
     X(with, SCALE, 's', COMPUTED, SAME_KIND, "a real number or an array of them")                         \
     X(with, LEVEL, 'i', ALWAYS(64, Int64), SAME_KIND, "an integer or an array of them")

@@ -21,6 +21,7 @@ typedef struct {
     int stream;         /* non-temporal stores of y or dx */
     int bits;           /* the packed array */
     int across;         /* rows lie across the memory of the arrays but bits, whose lines follow each other there */
+    fq_op op; /* of the kernels */
     fq_kernel *const *kernels;
 } map;
 
@@ -224,7 +225,8 @@ static void run_across(const worker *w, char *const *first, size_t n, size_t row
 static void run_rows(worker *w, char *const *first, size_t n, size_t rows)
 {
     const int each = w->m->across ? w->params.next_set != 0 : w->m->plan->each;
-    w->kernel = w->m->kernels[fq_way_in(w->place.room, w->m->plan, each)];
+    w->params.way = fq_way_in(w->place.room, w->m->plan, each);
+    w->kernel = w->m->kernels[fq_is_even(w->params.rule) ? w->params.way : FQ_ROUND];
     w->params.rows = rows;
     if (w->m->across) {
         run_across(w, first, n, rows);
@@ -270,6 +272,7 @@ static void start(worker *w, const map *m, size_t piece, size_t cell)
     w->params.next_set = p->set_axis == p->line;
     w->params.stream = m->stream, w->params.ahead = 0, w->params.storage = p->storage;
     w->params.residual = fq_residual_bits(p->shape);
+    w->params.op = m->op, w->params.rule = p->call->rule;
     for (int a = 0; a < FQ_MAX_ARRAYS; a++) {
         w->params.row[a] = p->call->axis[p->line].array[a];
     }
@@ -345,7 +348,7 @@ static void find_bits(map *m)
 {
     const fq_plan *p = m->plan;
     const char *packed = strchr(p->shape->kind, FQ_BIT_MASK);
-    m->kernels = p->kernels;
+    m->op = p->call->op, m->kernels = p->kernels;
     if (packed == NULL) {
         return;
     }
@@ -356,8 +359,8 @@ static void find_bits(map *m)
         m->across &= a == m->bits || (p->call->axis[p->line].array[a] == size && p->step[a] != size);
     }
     if (m->across) {
-        const fq_op of_bytes = m->bits < p->shape->outputs ? FQ_FORWARD : FQ_BACKWARD;
-        m->kernels = fq_target_in_use()->kernel[p->call->type][of_bytes];
+        m->op = m->bits < p->shape->outputs ? FQ_FORWARD : FQ_BACKWARD;
+        m->kernels = fq_target_in_use()->kernel[p->call->type][m->op];
     }
 }
 

@@ -217,8 +217,11 @@ static PyMethodDef methods[] = {
      "xla_handlers(): XLA's handlers by name, none in a build without XLA's header."},
     {"_into_new", (PyCFunction)(void *)fq_into_new, METH_FASTCALL,
      "_into_new(ufunc, out, *inputs): a call with out= in memory that was not touched before."},
-    {"operations", fq_list_operations, METH_NOARGS,
-     "operations(): {name: {inputs, parameters, outputs: names; reduction: bool}}, the rows of src/ops.h."},
+    {"operations", fq_list_operations, METH_VARARGS,
+     "operations(rule='divide'): {name: {inputs, parameters, outputs: names; reduction: bool; packed: a name or "
+     "None}}, the "
+     "rows of src/ops.h."},
+    {"rules", fq_list_rules, METH_NOARGS, "rules(): names of the dicts of ufuncs, a rule of rounding each."},
     {"_help_with", fq_help_with, METH_O, "_help_with(module): who tells errors in words; see fq/_errors.py."},
     {"_describe", fq_describe, METH_VARARGS, "_describe(ufunc, doc): set the docstring of a ufunc."},
     {NULL, NULL, 0, NULL},

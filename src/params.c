@@ -6,25 +6,45 @@
 #include <string.h>
 
 #include "dispatch.h"
+#include "formats.h"
 #include "strided.h"
 
 static const char *at(const fq_given *given, int k, size_t i) { return given->data[k] + (ptrdiff_t)i * given->step[k]; }
 
-static fq_values values_at(const fq_given *given, size_t i, int in_f64)
+static double float_at(const char *from, int in_f64)
 {
-    fq_values v;
-    float scale;
-    memcpy(&scale, at(given, 0, i), sizeof scale);
-    v.scale = (double)scale;
-    if (in_f64) {
-        memcpy(&v.scale, at(given, 0, i), sizeof v.scale);
+    float narrow;
+    double wide;
+    memcpy(&narrow, from, sizeof narrow);
+    if (!in_f64) {
+        return (double)narrow;
     }
-    memcpy(&v.zero_point, at(given, 1, i), sizeof v.zero_point);
-    memcpy(&v.qmin, at(given, 2, i), sizeof v.qmin);
-    memcpy(&v.qmax, at(given, 3, i), sizeof v.qmax);
-    for (int k = 0; k < FQ_PARAMETERS; k++) {
+    memcpy(&wide, from, sizeof wide);
+    return wide;
+}
+
+static void read_format(fq_values *v, int in_f64)
+{
+    memcpy(&v->mantissa_bits, v->at[1], sizeof v->mantissa_bits);
+    memcpy(&v->min_exponent, v->at[2], sizeof v->min_exponent);
+    v->max = float_at(v->at[3], in_f64);
+    v->signed_zero = *v->at[4] != 0;
+}
+
+static fq_values values_at(const fq_given *given, size_t i, fq_arithmetic arithmetic)
+{
+    fq_values v = {.max = 0};
+    for (int k = 0; k < (arithmetic.format ? FQ_PARAMETERS : FQ_PARAMETERS - 1); k++) {
         v.at[k] = at(given, k, i);
     }
+    v.scale = float_at(v.at[0], arithmetic.in_f64);
+    if (arithmetic.format) {
+        read_format(&v, arithmetic.in_f64);
+        return v;
+    }
+    memcpy(&v.zero_point, v.at[1], sizeof v.zero_point);
+    memcpy(&v.qmin, v.at[2], sizeof v.qmin);
+    memcpy(&v.qmax, v.at[3], sizeof v.qmax);
     return v;
 }
 
@@ -44,6 +64,9 @@ static fq_status check(const fq_values *v, fq_arithmetic arithmetic)
     const uint64_t above = (uint64_t)v->qmax - (uint64_t)v->zero_point, furthest = furthest_level(arithmetic);
     if (!(v->scale > 0 && v->scale < (double)INFINITY)) {
         return FQ_BAD_SCALE;
+    }
+    if (arithmetic.format) {
+        return fq_check_format(v, arithmetic.in_f64);
     }
     if (arithmetic.reciprocal && isinf(reciprocal(v->scale, arithmetic.in_f64))) {
         return FQ_BAD_RECIPROCAL;
@@ -83,7 +106,7 @@ static const void *without_gaps(fq_room *room, const fq_given *given, int k, siz
 static fq_status first_refused(const fq_given *given, size_t from, size_t n, fq_arithmetic arithmetic, fq_values *bad)
 {
     for (size_t i = from; i < from + n; i++) {
-        *bad = values_at(given, i, arithmetic.in_f64);
+        *bad = values_at(given, i, arithmetic);
         const fq_status status = check(bad, arithmetic);
         if (status != FQ_OK) {
             return status;
@@ -139,18 +162,25 @@ static void make_zero_points(const fq_ready *sets, size_t from, const int64_t *z
     }
 }
 
+static void make_format(const fq_ready *to, const fq_values *v, int in_f64)
+{
+    const int64_t code = fq_format_code(v->min_exponent, v->mantissa_bits, v->signed_zero);
+    fill(to->lo, fq_beyond_format(v), 1, in_f64), fill(to->hi, v->max, 1, in_f64);
+    make_zero_points(to, 0, &code, 0, 1, in_f64);
+}
+
 static fq_status make_one(const fq_ready *to, int *fast, const fq_given *given, size_t i, fq_arithmetic arithmetic,
                           fq_values *bad)
 {
     const int in_f64 = arithmetic.in_f64;
-    const fq_values v = values_at(given, i, in_f64);
+    const fq_values v = values_at(given, i, arithmetic);
     const fq_status status = check(&v, arithmetic);
     if (status != FQ_OK) {
         *bad = v;
         return status;
     }
     fill(to->scale, v.scale, 1, in_f64), fill(to->inv, reciprocal(v.scale, in_f64), 1, in_f64);
-    make_levels(to, &v, 1, in_f64);
+    arithmetic.format ? make_format(to, &v, in_f64) : make_levels(to, &v, 1, in_f64);
     if (arithmetic.integers) {
         make_zero_points(to, 0, &v.zero_point, 0, 1, in_f64);
     }
@@ -165,8 +195,8 @@ static int share_levels(fq_room *room, const fq_given *given, size_t from, fq_ar
     if (given->step[1] != 0 || given->step[2] != 0 || given->step[3] != 0) {
         return 0;
     }
-    if (memcmp(&room->levels[1], &given->data[1], (FQ_PARAMETERS - 1) * sizeof *given->data) != 0) {
-        const fq_values v = values_at(given, from, arithmetic.in_f64);
+    if (memcmp(&room->levels[1], &given->data[1], 3 * sizeof *given->data) != 0) {
+        const fq_values v = values_at(given, from, arithmetic);
         if (check(&v, arithmetic) != FQ_OK) {
             return 0;
         }
@@ -179,6 +209,21 @@ static int share_levels(fq_room *room, const fq_given *given, size_t from, fq_ar
     return 1;
 }
 
+/* Each set by itself. */
+static fq_status make_formats(fq_room *room, const fq_given *given, size_t from, size_t n, fq_arithmetic arithmetic,
+                              fq_values *bad)
+{
+    fq_status status = FQ_OK;
+    room->fast = 1;
+    for (size_t i = 0; i < n && status == FQ_OK; i++) {
+        const fq_ready to = fq_skip_sets(room->at, i, arithmetic);
+        int fast = 0;
+        status = make_one(&to, &fast, given, from + i, arithmetic, bad);
+        room->fast &= fast;
+    }
+    return status;
+}
+
 fq_status fq_make_ready(fq_room *room, const fq_given *given, size_t from, size_t n, fq_arithmetic arithmetic, int each,
                         fq_values *bad)
 {
@@ -187,6 +232,9 @@ fq_status fq_make_ready(fq_room *room, const fq_given *given, size_t from, size_
     if (n == 1) {
         room->levels[1] = NULL;
         return make_one(&room->at, &room->fast, given, from, arithmetic, bad);
+    }
+    if (arithmetic.format) {
+        return make_formats(room, given, from, n, arithmetic, bad);
     }
     const int shared = share_levels(room, given, from, arithmetic);
     int found = 0;
@@ -226,8 +274,9 @@ fq_way fq_way_of(const fq_room *room, fq_arithmetic arithmetic) { return way_of(
 fq_status fq_make_one(const fq_ready *to, fq_way *way, const char *const *data, fq_arithmetic arithmetic,
                       fq_values *bad)
 {
-    const fq_given given = {{data[0], data[1], data[2], data[3]}, {0, 0, 0, 0}};
+    fq_given given = {.step = {0}};
     int fast = 0;
+    memcpy(given.data, data, sizeof given.data);
     const fq_status status = make_one(to, &fast, &given, 0, arithmetic, bad);
     *way = way_of(fast, arithmetic);
     return status;

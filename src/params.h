@@ -12,10 +12,15 @@ typedef enum {
     FQ_BAD_ZERO_POINT,
     FQ_BAD_LEVELS,
     FQ_BAD_RESIDUAL,
+    FQ_BAD_MANTISSA_BITS,
+    FQ_BAD_MIN_EXPONENT,
+    FQ_BAD_MAX,
+    FQ_BAD_REACH,
     FQ_NO_MEMORY
 } fq_status;
 
-/* The parameters as the caller gave them: scale is a float (a double for float64), the others are int64. */
+/* The parameters as the caller gave them: scale is a float (a double for float64), and so is max; signed_zero is a byte, the others
+ * are int64. */
 typedef struct {
     const char *data[FQ_PARAMETERS];
     ptrdiff_t step[FQ_PARAMETERS]; /* in bytes, from a set to the next */
@@ -23,8 +28,9 @@ typedef struct {
 
 /* One set of values, and where they stand: the message of an error tells both. */
 typedef struct {
-    double scale;
-    int64_t zero_point, qmin, qmax;
+    double scale, max;
+    int64_t zero_point, qmin, qmax, mantissa_bits, min_exponent;
+    int signed_zero;
     const char *at[FQ_PARAMETERS];
 } fq_values;
 
@@ -36,6 +42,7 @@ typedef struct {
     uint8_t reciprocal;
     uint8_t integers; /* whether kernels want the zero points too */
     uint8_t residual; /* whether residuals stand for x: levels must lie nearer to zero_point */
+    uint8_t format; /* whether the grid is that of a float format */
 } fq_arithmetic;
 
 /* Some sets of parameters, made ready in memory that the plan reserved. */

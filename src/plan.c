@@ -36,8 +36,8 @@ static int has_integers(const fq_call *call) { return (int)call->op >= (int)FQ_U
 
 static fq_arithmetic arithmetic_of(const fq_call *call, const fq_operation *shape)
 {
-    return (fq_arithmetic){call->type == FQ_F64, (uint8_t)call->reciprocal, (uint8_t)has_integers(call),
-                           fq_residual_bits(shape) > 0};
+    return (fq_arithmetic){call->type == FQ_F64, call->rule == FQ_RECIPROCAL, (uint8_t)has_integers(call),
+                           fq_residual_bits(shape) > 0, call->rule == FQ_FLOATS};
 }
 
 static size_t per_byte_in(const fq_call *call, char kind)
@@ -68,7 +68,7 @@ static int goes_on(const fq_call *call, const fq_loop *outer, const fq_loop *inn
             return 0;
         }
     }
-    for (int k = 0; shape->parameters && k < FQ_PARAMETERS; k++) {
+    for (int k = 0; k < fq_given_of(shape); k++) {
         if (outer->given[k] != n * inner->given[k]) {
             return 0;
         }
@@ -248,17 +248,20 @@ static int is_short(const fq_call *call, const fq_operation *shape)
 static fq_status run_short(const fq_call *call, const fq_operation *shape, fq_values *bad)
 {
     const fq_arithmetic arithmetic = arithmetic_of(call, shape);
-    double set[4];
-    const fq_params params = {
-        .sets = {&set[0], &set[1], &set[2], &set[3]}, .rows = 1, .residual = fq_residual_bits(shape)};
-    fq_way way = (fq_way)0;
+    double set[5]; /* the last one for the code of a format */
+    fq_params params = {.sets = {&set[0], &set[1], &set[2], &set[3]},
+                        .rows = 1,
+                        .residual = fq_residual_bits(shape),
+                        .op = call->op,
+                        .rule = call->rule};
     if (shape->parameters) {
-        const fq_status status = fq_make_one(&params.sets, &way, call->given, arithmetic, bad);
+        const fq_status status = fq_make_one(&params.sets, &params.way, call->given, arithmetic, bad);
         if (status != FQ_OK) {
             return status;
         }
     }
-    fq_target_in_use()->kernel[call->type][call->op][way](call->data, call->axis[1].length, &params);
+    const fq_way kernel = fq_is_even(call->rule) ? params.way : FQ_ROUND;
+    fq_target_in_use()->kernel[call->type][call->op][kernel](call->data, call->axis[1].length, &params);
     return FQ_OK;
 }
 
@@ -278,7 +281,7 @@ static fq_status run_planned(fq_call *call, const fq_operation *shape, size_t bi
 
 fq_status fq_run(fq_call *call, fq_values *bad)
 {
-    const fq_operation *shape = &fq_operations[call->op];
+    const fq_operation *shape = fq_operation_of(call->op, call->rule);
     const int bits = strchr(shape->kind, FQ_BIT_MASK) != NULL, reduces = (int)call->op >= (int)FQ_MAPS;
     const int packed = fq_packed_operand(shape) > 0 || (has_integers(call) && call->storage.per_byte > 1);
     size_t bit_row = bits ? call->axis[call->axes - 1].length : 0;

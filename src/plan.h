@@ -17,13 +17,13 @@ typedef struct {
 typedef struct {
     fq_op op;
     fq_type type;
-    int reciprocal;
+    fq_rule rule;
     fq_storage storage; /* of an operation with integers; read by no other */
     int new_outputs; /* in memory not touched before: the system clears it into the cache, so nothing is stored past it */
     int in_order; /* an output overlaps what is read, not element for element: elements are done in order, on one thread */
     char *data[FQ_MAX_ARRAYS]; /* in the order of ops.h */
     const char *given
-        [FQ_PARAMETERS]; /* where the operation has parameters; without qmin and qmax, zero_point in their places */
+        [FQ_PARAMETERS]; /* where the operation has parameters; without qmin and qmax, zero_point in their places (fq_given_of) */
     int axes;
     fq_loop axis[FQ_MOST_AXES]; /* the innermost last */
     double *sums[FQ_SUMS_A_SET]; /* of a reduction, one a set each: start as zeros */

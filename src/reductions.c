@@ -95,7 +95,8 @@ static PyObject *reduce(fq_op op, PyObject *const *args, Py_ssize_t nargs)
 {
     fq_arguments c;
     if (nargs != 8) {
-        return PyErr_Format(PyExc_TypeError, "%s takes 8 arguments, got %zd", fq_operations[op].name, nargs);
+        return PyErr_Format(PyExc_TypeError, "%s takes 8 arguments, got %zd", fq_operation_of(op, FQ_DIVIDED)->name,
+                            nargs);
     }
     const fq_function *function = fq_function_of(op, args[0] == Py_True);
     if (!read_call(&c, function, args + 1, args[7])) {

@@ -77,9 +77,20 @@ static FQ_INLINE f32_vec f32_where_apart(f32_vec a, f32_vec b, f32_vec v, f32_ve
 {
     return _mm256_blendv_ps(w, v, _mm256_or_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ), _mm256_cmp_ps(a, b, _CMP_GT_OQ)));
 }
+static FQ_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm256_add_ps(a, b); }
 static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm256_sub_ps(a, b); }
 /* The greater of a and a number b: b where a is NaN. */
 static FQ_INLINE f32_vec f32_max_number(f32_vec a, f32_vec b) { return f32_max(a, b); }
+/* The size of v, and the power of two below or at that: 0 of a subnormal, infinity of NaN. */
+static FQ_INLINE f32_vec f32_abs(f32_vec v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
+static FQ_INLINE f32_vec f32_exponent(f32_vec v)
+{
+    return _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_set1_epi32(0x7f800000)));
+}
+static FQ_INLINE f32_vec f32_read_words(const uint16_t *from)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)from)));
+}
 static FQ_INLINE f32_vec f32_copysign(f32_vec v, f32_vec sign)
 {
     const f32_vec bit = _mm256_set1_ps(-0.0f);
@@ -129,6 +140,15 @@ static FQ_INLINE f64_vec f64_where_apart(f64_vec a, f64_vec b, f64_vec v, f64_ve
 }
 static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm256_sub_pd(a, b); }
 static FQ_INLINE f64_vec f64_max_number(f64_vec a, f64_vec b) { return f64_max(a, b); }
+static FQ_INLINE f64_vec f64_abs(f64_vec v) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), v); }
+static FQ_INLINE f64_vec f64_exponent(f64_vec v)
+{
+    return _mm256_and_pd(v, _mm256_castsi256_pd(_mm256_set1_epi64x(INT64_C(0x7ff0000000000000))));
+}
+static FQ_INLINE f64_vec f64_read_words(const uint16_t *from)
+{
+    return _mm256_cvtepi32_pd(_mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from)));
+}
 static FQ_INLINE f64_vec f64_copysign(f64_vec v, f64_vec sign)
 {
     const f64_vec bit = _mm256_set1_pd(-0.0);

@@ -80,7 +80,15 @@ static FQ_INLINE f32_vec f32_where_apart(f32_vec a, f32_vec b, f32_vec v, f32_ve
 {
     return vbslq_f32(vorrq_u32(vcgtq_f32(a, b), vcltq_f32(a, b)), v, w);
 }
+static FQ_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return vaddq_f32(a, b); }
 static FQ_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return vsubq_f32(a, b); }
+/* The size of v, and the power of two below or at that: 0 of a subnormal, infinity of NaN. */
+static FQ_INLINE f32_vec f32_abs(f32_vec v) { return vabsq_f32(v); }
+static FQ_INLINE f32_vec f32_exponent(f32_vec v)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), vdupq_n_u32(UINT32_C(0x7f800000))));
+}
+static FQ_INLINE f32_vec f32_read_words(const uint16_t *from) { return vcvtq_f32_u32(vmovl_u16(vld1_u16(from))); }
 static FQ_INLINE f32_vec f32_copysign(f32_vec v, f32_vec sign)
 {
     return vbslq_f32(vdupq_n_u32(UINT32_C(1) << 31), sign, v);
@@ -123,6 +131,16 @@ static FQ_INLINE f64_vec f64_where_apart(f64_vec a, f64_vec b, f64_vec v, f64_ve
     return vbslq_f64(vorrq_u64(vcgtq_f64(a, b), vcltq_f64(a, b)), v, w);
 }
 static FQ_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return vsubq_f64(a, b); }
+static FQ_INLINE f64_vec f64_abs(f64_vec v) { return vabsq_f64(v); }
+static FQ_INLINE f64_vec f64_exponent(f64_vec v)
+{
+    return vreinterpretq_f64_u64(vandq_u64(vreinterpretq_u64_f64(v), vdupq_n_u64(UINT64_C(0x7ff0000000000000))));
+}
+static FQ_INLINE f64_vec f64_read_words(const uint16_t *from)
+{
+    const uint64_t each[2] = {from[0], from[1]};
+    return vcvtq_f64_u64(vld1q_u64(each));
+}
 static FQ_INLINE f64_vec f64_copysign(f64_vec v, f64_vec sign)
 {
     return vbslq_f64(vdupq_n_u64(UINT64_C(1) << 63), sign, v);

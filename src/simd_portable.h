@@ -15,6 +15,13 @@
 #define FQ_HAS_ADDENDS 0 /* cells grow by count_bins.h's own arithmetic */
 #define FQ_ONE_LANE 1 /* all element types are by_lane.h's */
 
+/* How the conversions of a type come into kernels: those of float16 take twenty operations, and kernels of thirty times the text
+ * of others where compilers make vectors of them. */
+#define FQ_CONVERTS_f16 FQ_ONE_COPY
+#define FQ_CONVERTS_bf16 FQ_INLINE
+#define FQ_CONVERTS_f32 FQ_INLINE
+#define FQ_CONVERTS_f64 FQ_INLINE
+
 /* The only overlaps that reach a kernel: an output that is its input, element for element, and one that lies behind it in the
  * order of the elements, so that each is read before it is written. */
 #if defined(__clang__)
@@ -70,7 +77,7 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
 }
 
 /* The same text for float and double: `big` is 2 to the power of the stored mantissa bits. */
-#define FQ_SCALAR_WORDS(type, scalar, magnitude, sign, big)                                                 \
+#define FQ_SCALAR_WORDS(type, scalar, integer, infinity, magnitude, sign, big)                              \
     typedef scalar type##_vec;                                                                              \
     enum { type##_LANES = 1 };                                                                              \
     static FQ_INLINE scalar type##_set(double v) { return (scalar)v; }                                      \
@@ -92,6 +99,17 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
     /* The greater of a and a number b: b where a is NaN. */                                                \
     static FQ_INLINE scalar type##_max_number(scalar a, scalar b) { return a > b ? a : b; }                 \
     static FQ_INLINE scalar type##_sub(scalar a, scalar b) { return a - b; }                                \
+    static FQ_INLINE scalar type##_abs(scalar v) { return magnitude(v); }                                   \
+    /* The power of two below or at a size: 0 of a subnormal, infinity of NaN. */                           \
+    static FQ_INLINE scalar type##_exponent(scalar v)                                                       \
+    {                                                                                                       \
+        integer bits;                                                                                       \
+        memcpy(&bits, &v, sizeof v);                                                                        \
+        bits &= infinity;                                                                                   \
+        memcpy(&v, &bits, sizeof v);                                                                        \
+        return v;                                                                                           \
+    }                                                                                                       \
+    static FQ_INLINE scalar type##_read_words(const uint16_t *from) { return (scalar) * from; }             \
     static FQ_INLINE scalar type##_copysign(scalar v, scalar from) { return sign(v, from); }                \
     static FQ_INLINE scalar type##_keep(unsigned lanes, scalar v) { return lanes & 1 ? v : 0; }             \
     static FQ_INLINE double type##_widen(scalar v, size_t part) { return (void)part, (double)v; }           \
@@ -102,8 +120,8 @@ static FQ_INLINE mask64 mask64_from_bytes(const uint8_t *from)
         return size < big ? sign((size + big) - big, v) : v;                                                \
     }
 
-FQ_SCALAR_WORDS(f32, float, fabsf, copysignf, 0x1p23f)
-FQ_SCALAR_WORDS(f64, double, fabs, copysign, 0x1p52)
+FQ_SCALAR_WORDS(f32, float, uint32_t, UINT32_C(0x7f800000), fabsf, copysignf, 0x1p23f)
+FQ_SCALAR_WORDS(f64, double, uint64_t, UINT64_C(0x7ff0000000000000), fabs, copysign, 0x1p52)
 
 /* c - a * b rounded once, for a residual: |a| is at most 2**53 (2**24), and c so near to a * b that the first difference
  * is exact. In float32 the product is exact in float64; in float64 its error comes from halves of the factors (Dekker),
@@ -152,6 +170,7 @@ static FQ_INLINE double f64_read_nibbles(const uint8_t *from) { return (double)f
 static FQ_INLINE double f64_read_bytes(const int8_t *from) { return (double)*from; }
 static FQ_INLINE double f64_read_levels(const int32_t *from, double zero) { return (double)*from - zero; }
 
+static FQ_INLINE float f32_add(float a, float b) { return a + b; }
 static FQ_INLINE double f64_add(double a, double b) { return a + b; }
 static FQ_INLINE double f64_total(double v) { return v; }
 static FQ_INLINE void f64_write(double *to, double v) { *to = v; }

@@ -12,6 +12,7 @@
     X(kernel, FQ_DIVIDE, type)           \
     X(kernel, FQ_DIVIDE_FAST, type)      \
     X(kernel, FQ_MULTIPLY, type) X(kernel, FQ_DIVIDE_EACH, type) X(kernel, FQ_MULTIPLY_EACH, type)
+#define FQ_WAYS_ROUNDED(X, kernel, type) FQ_WAYS_QPARAMS(X, kernel, type)
 #define FQ_WAYS_SCALES(X, kernel, type) \
     X(kernel, FQ_DIVIDE, type) X(kernel, FQ_DIVIDE_FAST, type) X(kernel, FQ_DIVIDE_EACH, type)
 #define FQ_WAYS_LEVELS(X, kernel, type) X(kernel, FQ_DIVIDE, type) X(kernel, FQ_DIVIDE_EACH, type)
@@ -25,6 +26,11 @@
     }
 #define FQ_KERNELS_OF(type, OP, kernel, outputs, inputs, parameters, ...) FQ_WAYS_##parameters(FQ_KERNEL, kernel, type)
 #define FQ_KERNELS(type) FQ_OP_ROWS(FQ_KERNELS_OF, type)
+
+#define COMPUTE f32
+#include "kernel_rules.h"
+#define COMPUTE f64
+#include "kernel_rules.h"
 
 #define ELEM f16
 #define COMPUTE f32
@@ -48,9 +54,16 @@
 #define KEY k64
 #include "kernel_observe.h"
 
+/* The one kernel of other rules. */
+#define FQ_ROUND_ROUNDED(type) [FQ_ROUND] = by_rule_##type,
+#define FQ_ROUND_QPARAMS(type)
+#define FQ_ROUND_SCALES(type)
+#define FQ_ROUND_LEVELS(type)
+#define FQ_ROUND_NONE(type)
+
 #define FQ_ENTRY(kernel, way, type) [way] = kernel##_##way##_##type,
 #define FQ_ENTRIES_OF(type, OP, kernel, outputs, inputs, parameters, ...) \
-    [FQ_##OP] = {FQ_WAYS_##parameters(FQ_ENTRY, kernel, type)},
+    [FQ_##OP] = {FQ_WAYS_##parameters(FQ_ENTRY, kernel, type) FQ_ROUND_##parameters(type)},
 #define FQ_ENTRIES(TYPE, type, ...) [FQ_##TYPE] = {FQ_OP_ROWS(FQ_ENTRIES_OF, type)},
 #define FQ_OBSERVE_ENTRIES                                                                  \
     {{ends_of_rows_k16, ends_of_rows_k16, ends_of_rows_k32, ends_of_rows_k64},              \

@@ -392,7 +392,7 @@ static void plan_axes(fq_call *call, const grid *g)
 /* The steps of arrays without gaps; rows of packed bits begin a byte. */
 static void plan_arrays(fq_call *call)
 {
-    const fq_operation *is = &fq_operations[call->op];
+    const fq_operation *is = fq_operation_of(call->op, call->rule);
     for (int a = 0; a < is->arrays; a++) {
         size_t step = fq_item_size(is->kind[a], call->type);
         for (int axis = call->axes - 1; axis >= 0; axis--) {
@@ -405,7 +405,7 @@ static void plan_arrays(fq_call *call)
 
 static void plan_call(fq_call *call, const grid *g, fq_op op)
 {
-    *call = (fq_call){.op = op, .type = g->type, .reciprocal = g->reciprocal, .new_outputs = 1};
+    *call = (fq_call){.op = op, .type = g->type, .rule = (fq_rule)g->reciprocal, .new_outputs = 1};
     call->given[0] = g->scale.data, call->given[1] = g->zero_point.data;
     call->given[2] = (const char *)&g->qmin, call->given[3] = (const char *)&g->qmax;
     plan_axes(call, g);

@@ -9,11 +9,9 @@
 
 #include <numpy/dtype_api.h>
 
-enum { ARITHMETICS = 2 }; /* x / scale, and x * (1 / scale) */
+static fq_function functions[FQ_RULES][FQ_OPS];
 
-static fq_function functions[ARITHMETICS][FQ_OPS];
-
-const fq_function *fq_function_of(fq_op op, int reciprocal) { return &functions[reciprocal][op]; }
+const fq_function *fq_function_of(fq_op op, fq_rule rule) { return &functions[rule][op]; }
 
 /* The DType of each element type; NULL where its module is not installed. */
 static PyArray_DTypeMeta *dtype_of[FQ_TYPES];
@@ -27,13 +25,11 @@ int fq_type_of_dtype(const void *dtype)
     return type;
 }
 
-/* Of the parameters of a generalized ufunc the first two have a core dimension of their own, 1 or n, or none. */
-enum { OF_ROWS = 2 };
-
+/* Of the parameters of a generalized ufunc the first ones have a core dimension of their own, 1 or n, or none. */
 static int has_core(const fq_function *f, int operand)
 {
     const int parameter = operand - f->is->inputs;
-    return parameter < OF_ROWS || parameter >= f->is->parameters;
+    return parameter < f->is->along || parameter >= f->is->parameters;
 }
 
 /* A generalized ufunc has two axes, whose steps come one after the other: first those of all operands, then those of the
@@ -42,7 +38,7 @@ static void read_loop(fq_call *call, const fq_function *f, char *const *data, co
                       const npy_intp *steps)
 {
     const int operands = fq_operands_of(f->is);
-    call->op = f->op, call->reciprocal = f->reciprocal, call->new_outputs = 0;
+    call->op = f->op, call->rule = f->rule, call->new_outputs = 0;
     call->axes = fq_packed_operand(f->is) ? 2 : 1;
     for (int axis = 0; axis < call->axes; axis++) {
         ptrdiff_t step[FQ_MOST_OPERANDS];
@@ -53,6 +49,7 @@ static void read_loop(fq_call *call, const fq_function *f, char *const *data, co
         for (int a = 0; a < f->is->arrays; a++) {
             call->axis[axis].array[a] = step[fq_operand_of(f->is, a)];
         }
+        memset(call->axis[axis].given, 0, sizeof call->axis[axis].given);
         memcpy(call->axis[axis].given, step + f->is->inputs, (size_t)f->is->parameters * sizeof *step);
     }
     for (int a = 0; a < f->is->arrays; a++) {
@@ -148,7 +145,7 @@ static int check_arguments(const fq_function *f, PyObject *const *args)
     }
     PyObject *given = suspect && helper != NULL ? tuple_of(args, fq_inputs_of(f->is)) : NULL;
     if (given != NULL) {
-        Py_XDECREF(PyObject_CallMethod(helper, "check", "sO", f->is->name, given));
+        Py_XDECREF(PyObject_CallMethod(helper, "check", "ssO", fq_rule_names[f->rule], f->is->name, given));
         Py_DECREF(given);
     }
     return PyErr_Occurred() ? -1 : 0;
@@ -171,7 +168,7 @@ static void explain(const fq_function *f, PyObject *const *args, Py_ssize_t narg
     }
     PyObject *given = tuple_of(args, nin);
     if (given != NULL) {
-        told = PyObject_CallMethod(helper, "explain", "sOOO", f->is->name, error, given, out);
+        told = PyObject_CallMethod(helper, "explain", "ssOOO", fq_rule_names[f->rule], f->is->name, error, given, out);
         Py_DECREF(given);
     }
     if (told == NULL && PyErr_ExceptionMatches(PyExc_MemoryError)) {
@@ -222,7 +219,8 @@ static PyObject *call_by_name(PyObject *ufunc, PyObject *const *args, Py_ssize_t
         Py_XDECREF(p.names);
     }
     else if (!PyErr_Occurred()) {
-        result = PyObject_CallMethod(helper, "misnamed", "snO", f->is->name, nargs, names ? names : Py_None);
+        result = PyObject_CallMethod(helper, "misnamed", "ssnO", fq_rule_names[f->rule], f->is->name, nargs,
+                                     names ? names : Py_None);
     }
     return result;
 }
@@ -249,7 +247,7 @@ static int packed_dims(PyUFuncObject *ufunc, npy_intp *sizes)
 {
     const fq_operation *is = function_of((PyObject *)ufunc)->is;
     const int reads_bits = fq_packed_operand(is) < is->inputs, first = reads_bits ? 2 : 1;
-    const int parameters = is->parameters ? OF_ROWS : 0, p = reads_bits ? 1 : first + parameters;
+    const int parameters = is->along, p = reads_bits ? 1 : first + parameters;
     const npy_intp n = sizes[0], bytes = (npy_intp)fq_items(is->kinds[fq_packed_operand(is)], (size_t)n);
     for (int i = 0; i < parameters; i++) {
         if (sizes[first + i] != 1 && sizes[first + i] != n) {
@@ -400,8 +398,8 @@ static void write_signature(char *to, const fq_function *f)
 
 static PyObject *make_ufunc(const fq_function *f)
 {
-    static void *kept[ARITHMETICS][FQ_OPS][1]; /* NumPy keeps the address */
-    void **data = kept[f->reciprocal][f->op];
+    static void *kept[FQ_RULES][FQ_OPS][1]; /* NumPy keeps the address */
+    void **data = kept[f->rule][f->op];
     const int packed = fq_packed_operand(f->is) > 0;
     char signature[SIGNATURE];
     data[0] = (void *)(uintptr_t)f;
@@ -474,9 +472,9 @@ PyObject *fq_types(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return types;
 }
 
-static int make_function(fq_function *f, fq_op op, int reciprocal)
+static int make_function(fq_function *f, fq_op op, fq_rule rule)
 {
-    f->is = &fq_operations[op], f->op = op, f->reciprocal = reciprocal;
+    f->is = fq_operation_of(op, rule), f->op = op, f->rule = rule;
     for (int i = 0; i < fq_operands_of(f->is); i++) {
         f->names[i] = f->names[i] ? f->names[i] : PyUnicode_InternFromString(fq_name_of(f->is, i));
         if (f->names[i] == NULL) {
@@ -486,14 +484,17 @@ static int make_function(fq_function *f, fq_op op, int reciprocal)
     return 0;
 }
 
-/* {name: ufunc} for one arithmetic. */
-static PyObject *make_ufuncs(int reciprocal)
+/* {name: ufunc} for one rule. */
+static PyObject *make_ufuncs(fq_rule rule)
 {
     PyObject *all = PyDict_New();
     for (int op = 0; all != NULL && op < FQ_OPS; op++) {
-        fq_function *f = &functions[reciprocal][op];
+        fq_function *f = &functions[rule][op];
         PyObject *ufunc = NULL;
-        if (make_function(f, (fq_op)op, reciprocal) < 0 ||
+        if (!fq_has_operation((fq_op)op, rule)) {
+            continue;
+        }
+        if (make_function(f, (fq_op)op, rule) < 0 ||
             (op < FQ_UFUNCS &&
              ((ufunc = make_ufunc(f)) == NULL || PyDict_SetItemString(all, f->is->name, ufunc) < 0))) {
             Py_CLEAR(all);
@@ -516,12 +517,35 @@ static PyObject *list_of(const char *const *names, int count)
     return all;
 }
 
-PyObject *fq_list_operations(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+PyObject *fq_list_rules(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    PyObject *all = PyDict_New();
+    return list_of(fq_rule_names, FQ_RULES);
+}
+
+/* The rule of this name, the first one without a name; -1 with an exception set where there is none. */
+static int rule_of(PyObject *args)
+{
+    const char *name = fq_rule_names[0];
+    int rule = FQ_RULES - 1;
+    if (!PyArg_ParseTuple(args, "|s", &name)) {
+        return -1;
+    }
+    while (rule >= 0 && strcmp(fq_rule_names[rule], name) != 0) {
+        rule--;
+    }
+    if (rule < 0) {
+        PyErr_Format(PyExc_ValueError, "fq has no rule %s", name);
+    }
+    return rule;
+}
+
+PyObject *fq_list_operations(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const int rule = rule_of(args);
+    PyObject *all = rule < 0 ? NULL : PyDict_New();
     for (int op = 0; all != NULL && op < FQ_OPS; op++) {
-        const fq_operation *is = &fq_operations[op];
-        if (op >= FQ_UFUNCS && op < FQ_MAPS) {
+        const fq_operation *is = fq_operation_of((fq_op)op, (fq_rule)rule);
+        if ((op >= FQ_UFUNCS && op < FQ_MAPS) || !fq_has_operation((fq_op)op, (fq_rule)rule)) {
             continue; /* see fq_list_storages */
         }
         const char *packed = fq_packed_operand(is) > 0 ? fq_name_of(is, fq_packed_operand(is)) : NULL;
@@ -539,14 +563,13 @@ PyObject *fq_list_operations(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(un
 
 int fq_add_ufuncs(PyObject *module)
 {
-    static const char *const attributes[ARITHMETICS] = {"divide", "reciprocal"};
     /* Not by their macros, which print the error and raise another in its place. */
     if (_import_array() < 0 || _import_umath() < 0 || find_dtypes() < 0) {
         return -1;
     }
-    for (int reciprocal = 0; reciprocal < ARITHMETICS; reciprocal++) {
-        PyObject *all = make_ufuncs(reciprocal);
-        const int added = all ? PyModule_AddObjectRef(module, attributes[reciprocal], all) : -1;
+    for (int rule = 0; rule < FQ_RULES; rule++) {
+        PyObject *all = make_ufuncs((fq_rule)rule);
+        const int added = all ? PyModule_AddObjectRef(module, fq_rule_names[rule], all) : -1;
         Py_XDECREF(all);
         if (added < 0) {
             return -1;

@@ -19,8 +19,11 @@ int fq_type_of_dtype(const void *dtype);
 /* Sets the exception for a refused parameter; places as for fq_describe_refused. */
 void fq_raise_refused(fq_status status, const fq_values *bad, fq_type type, char (*places)[FQ_PLACE]);
 
-/* operations(): {name: {"inputs": [...], "parameters": [...], "outputs": [...], "reduction": bool}}. */
-PyObject *fq_list_operations(PyObject *module, PyObject *unused);
+/* operations(rule): {name: {"inputs": [...], "parameters": [...], "outputs": [...], "reduction": bool, "packed": name}}. */
+PyObject *fq_list_operations(PyObject *module, PyObject *args);
+
+/* rules(): their names. */
+PyObject *fq_list_rules(PyObject *module, PyObject *unused);
 
 /* _help_with(module): who tells errors in words; see fq/_errors.py. */
 PyObject *fq_help_with(PyObject *module, PyObject *errors);

@@ -53,7 +53,7 @@ static inline size_t fq_items_before(const fq_plan *p, int a, size_t n)
 
 static inline int fq_varies(const fq_loop *axis)
 {
-    return axis->given[0] || axis->given[1] || axis->given[2] || axis->given[3];
+    return axis->given[0] || axis->given[1] || axis->given[2] || axis->given[3] || axis->given[4];
 }
 
 /* Where a worker is: a row, as an index along each axis outside of it. */
@@ -72,7 +72,7 @@ static inline void fq_move(fq_cursor *at, const fq_plan *p, int axis, ptrdiff_t 
     for (int a = 0; a < p->shape->arrays; a++) {
         at->data[a] += by * loop->array[a];
     }
-    for (int k = 0; axis != p->set_axis && p->shape->parameters && k < FQ_PARAMETERS; k++) {
+    for (int k = 0; axis != p->set_axis && k < fq_given_of(p->shape); k++) {
         at->given.data[k] += by * loop->given[k];
     }
 }

@@ -104,6 +104,7 @@ static int is_integer(XLA_FFI_DataType dtype)
 #define XLA_Bool XLA_FFI_DataType_PRED
 #define XLA_UInt8 XLA_FFI_DataType_U8
 #define XLA_Int8 XLA_FFI_DataType_S8
+#define XLA_UInt16 XLA_FFI_DataType_U16
 #define XLA_Int64 XLA_FFI_DataType_S64
 #define XLA_OF_TYPE r->x->dtype
 #define XLA_COMPUTED (r->type == FQ_F64 ? XLA_FFI_DataType_F64 : XLA_FFI_DataType_F32)
@@ -157,7 +158,7 @@ static const char *wrong_parameters(const request *r)
 /* NULL, or what is wrong with the call. */
 static const char *read_request(request *r, const XLA_FFI_CallFrame *frame, fq_op op, int reciprocal)
 {
-    const fq_operation *is = &fq_operations[op];
+    const fq_operation *is = fq_operation_of(op, FQ_DIVIDED);
     r->is = is, r->op = op, r->reciprocal = reciprocal, r->sums = fq_sums_of(is);
     if (frame->rets.size != is->outputs + r->sums || frame->args.size != fq_inputs_of(is)) {
         return "wrong number of operands or results";
@@ -229,7 +230,7 @@ static void prepare_outputs(const request *r)
 
 static void read_call(fq_call *call, const request *r, const parameter *p)
 {
-    *call = (fq_call){r->op, r->type, r->reciprocal, .new_outputs = 1, .axes = (int)r->x->rank};
+    *call = (fq_call){r->op, r->type, (fq_rule)r->reciprocal, .new_outputs = 1, .axes = (int)r->x->rank};
     for (int k = 0; k < r->is->parameters; k++) {
         call->given[k] = p[k].data;
     }

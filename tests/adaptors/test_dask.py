@@ -27,6 +27,7 @@ SLOW = pytest.mark.slow
 # What fq has and fq.dask has not.
 IN_MEMORY = {
     *("MovingAverage", "Observer", "QParams", "gradcheck", "reciprocal", "reference"),
+    *("blocks", "dialects", "floats", "formats", "rounding", "stochastic"),
     *("get_num_threads", "set_num_threads", "scale_gradient_factor"),
 }
 SHAPES = {
@@ -87,6 +88,14 @@ def computed(results):
         blocks = dask.compute(*one.to_delayed().ravel())
         assert [block.shape for block in blocks] == list(map(tuple, product(*one.chunks)))
     return arrays if len(arrays) > 1 else arrays[0]
+
+
+def test_functions_that_are_not_there_say_how_to_go_on():
+    x = da.from_array(np.ones((8, 8), np.float32), chunks=4)
+    with pytest.raises(TypeError, match="map_blocks with forward computes one chunk after another"):
+        fq.floats.forward(x, 1.0, *fq.formats.e4m3fn)
+    y = x.map_blocks(fq.floats.fake_quantize, 1.0, *fq.formats.e4m3fn)
+    assert (y.compute() == 1).all()
 
 
 def test_every_function_of_fq_is_there():

@@ -40,8 +40,9 @@ typedef struct {
     fq_type type;
     fq_op op;
     fq_way way;
+    fq_rule rule;
     size_t n;
-    const uint8_t *input[2];
+    const uint8_t *input[2], *words;
     fq_ready sets;
     fq_storage storage; /* of the integers, where there are any */
     const settings *settings;
@@ -241,6 +242,8 @@ static fq_params params_of(const call *c, fq_ready sets, int stream)
     fq_params p = {.sets = sets, .rows = rows, .next_set = !is_each(c->way) && c->n / rows % 2, .stream = stream};
     p.storage = c->storage;
     p.residual = residual_bits(op);
+    p.op = c->op, p.rule = c->rule, p.way = c->way;
+    p.row[outputs + strlen(op->inputs)] = (ptrdiff_t)(c->n / rows * sizeof(uint16_t));
     for (size_t a = 0; a < outputs + strlen(op->inputs); a++) {
         const char kind = a < outputs ? op->outputs[a] : op->inputs[a - outputs];
         p.row[a] = (ptrdiff_t)(size_of(c, kind) / rows);
@@ -308,7 +311,7 @@ static int can_be_in_place(const call *c)
 static void run(const fq_target *target, const call *c, layout l, output *y, output *mask)
 {
     const size_t size = item_size(c);
-    const void *data[3], *first = c->input[0];
+    const void *data[FQ_MAX_ARRAYS] = {NULL}, *first = c->input[0];
     const fq_params p = params_of(c, c->sets, l.stream);
     size_t arrays = 0;
     prepare(y, l.offset * size, size_of(c, op_rows[c->op].outputs[0]));
@@ -326,12 +329,10 @@ static void run(const fq_target *target, const call *c, layout l, output *y, out
         data[arrays++] = mask->start;
     }
     data[arrays++] = first;
-    if (arrays < 3) {
-        data[arrays++] = c->input[1];
-    }
-    char *mutable_data[3];
+    data[arrays] = c->rule == FQ_STOCHASTIC ? c->words : c->input[1];
+    char *mutable_data[FQ_MAX_ARRAYS];
     memcpy(mutable_data, data, sizeof data);
-    target->kernel[c->type][c->op][c->way](mutable_data, c->n / p.rows, &p);
+    target->kernel[c->type][c->op][fq_is_even(c->rule) ? c->way : FQ_ROUND](mutable_data, c->n / p.rows, &p);
 }
 
 /* NaNs are equal to each other, whatever their bits. */
@@ -352,9 +353,9 @@ static size_t first_difference(fq_type type, const output *got, const output *ex
 static void print_call(const fq_target *target, const call *c, layout l)
 {
     const settings *s = c->settings;
-    printf("%s: %s %s %s: n %zu, offset %zu, stream %d, in place %d, scale %a, zero_point %" PRId64 ", qmin %" PRId64
-           ", qmax %" PRId64 "\n",
-           target->name, type_names[c->type], op_rows[c->op].name, way_names[c->way], c->n, l.offset, l.stream,
+    printf("%s: %s %s %s, rule %d: n %zu, offset %zu, stream %d, in place %d, scale %a, zero_point %" PRId64
+           ", qmin %" PRId64 ", qmax %" PRId64 "\n",
+           target->name, type_names[c->type], op_rows[c->op].name, way_names[c->way], c->rule, c->n, l.offset, l.stream,
            l.in_place, s->scale, s->zero_point, s->qmin, s->qmax);
 }
 
@@ -452,6 +453,7 @@ static void check_lengths(state *st, call *c)
             is_reduction(c->op) ? (const uint8_t *const[]){tame, tame, pool, tiny}[random_below(4)] : pool;
         c->n = n;
         c->input[0] = values + random_below(POOL - n + 1) * size;
+        c->words = pool + random_below(POOL - n + 1) * sizeof(uint16_t);
         c->input[1] = op_rows[c->op].inputs[1] == FQ_BYTE_MASK  ? mask_bytes + x
                       : op_rows[c->op].inputs[1] == FQ_BIT_MASK ? mask_bits + x / 8
                       : residual_bits(&op_rows[c->op])          ? codes + x
@@ -638,6 +640,49 @@ static void check_op(state *st, fq_type type, const settings *s, fq_op op, fq_wa
     }
 }
 
+/* Two formats for the sets, in turns of three, over the levels that make_each has made. */
+static void make_formats(made_each *made, int in_f64)
+{
+    static const struct {
+        int least, bits, has_minus_zero;
+        double max, beyond;
+    } formats[] = {{-6, 3, 1, 448, 480}, {-7, 3, 0, 240, 256}};
+    const fq_ready sets = ready_of(made);
+    for (size_t i = 0; i < FQ_CHUNK; i++) {
+        const int k = i / 3 % 2, code = fq_format_code(formats[k].least, formats[k].bits, formats[k].has_minus_zero);
+        if (in_f64) {
+            ((double *)sets.lo)[i] = formats[k].beyond, ((double *)sets.hi)[i] = formats[k].max;
+            ((double *)fq_zero_points(sets))[i] = code;
+        }
+        else {
+            ((float *)sets.lo)[i] = (float)formats[k].beyond, ((float *)sets.hi)[i] = (float)formats[k].max;
+            ((int32_t *)fq_zero_points(sets))[i] = code;
+        }
+    }
+}
+
+/* The kernel of the rules that are not even, in short calls. */
+static void check_rule(state *st, fq_type type, const settings *s, fq_op op, fq_rule rule)
+{
+    static const fq_way ways[] = {FQ_DIVIDE, FQ_DIVIDE_FAST, FQ_DIVIDE_EACH};
+    const size_t most = st->most;
+    if (op_rows[op].parameters != PARAMETERS_ROUNDED || (rule == FQ_STOCHASTIC && op == FQ_BACKWARD_RECOMPUTE)) {
+        return;
+    }
+    st->most = most < 257 ? most : 257;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        call c = {.type = type, .op = op, .way = ways[i], .rule = rule, .settings = s};
+        const int found = make_each(st, s, type == FQ_F64, 0);
+        for (size_t t = 0; rule == FQ_FLOATS && t < st->targets; t++) {
+            make_formats(&st->each[t], type == FQ_F64);
+        }
+        if (!(found & FQ_REFUSED) && !(ways[i] == FQ_DIVIDE_FAST && found & FQ_NOT_FAST)) {
+            check_lengths(st, &c);
+        }
+    }
+    st->most = most;
+}
+
 int main(int count, char **arguments)
 {
     static state st;
@@ -655,6 +700,11 @@ int main(int count, char **arguments)
             fill_inputs(type, &all_settings[k]);
             for (int i = 0; i < FQ_OPS * FQ_WAYS; i++) {
                 check_op(&st, type, &all_settings[k], (fq_op)(i / FQ_WAYS), (fq_way)(i % FQ_WAYS));
+            }
+            for (int i = FQ_HALF_AWAY; i < FQ_RULES; i++) {
+                for (int op = 0; op < FQ_UFUNCS; op++) {
+                    check_rule(&st, type, &all_settings[k], (fq_op)op, (fq_rule)i);
+                }
             }
         }
     }

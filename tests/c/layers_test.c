@@ -89,7 +89,11 @@ static void set_parameters(fq_call *call, int all)
 static void run_task(const task *t, results *r)
 {
     const op_row *op = &op_rows[t->op];
-    fq_call call = {.op = t->op, .type = t->type, .reciprocal = t->reciprocal, .axes = 2, .storage = t->storage};
+    fq_call call = {.op = t->op,
+                    .type = t->type,
+                    .rule = t->reciprocal ? FQ_RECIPROCAL : FQ_DIVIDED,
+                    .axes = 2,
+                    .storage = t->storage};
     fq_values bad;
     int arrays = 0;
     call.axis[0].length = (size_t)t->rows, call.axis[1].length = n / (size_t)t->rows;

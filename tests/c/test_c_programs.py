@@ -13,7 +13,7 @@ PROGRAMS_IN = Path(__file__).resolve().parent
 SOURCES = PROGRAMS_IN.parents[1] / "src"
 PROGRAMS = ["kernel_test", "observe_test", "exhaustive", "division"]
 TARGETS = sorted(path.stem for path in SOURCES.glob("target_*.c"))
-LAYERS = ["dispatch", "cpu", "params", *TARGETS]
+LAYERS = ["dispatch", "cpu", "formats", "params", *TARGETS]
 OTHERS = [  # for the disassembly alone
     *["plan", "map", "reduce", "observe", "counts", "bins", "threads", "cache", "pages"],
     *["choose", "spans", "clip", "entropy"],
@@ -100,7 +100,7 @@ def test_what_an_observer_takes_equals_a_plain_loop(native):
 
 
 def test_a_type_without_words_of_its_own_is_converted_lane_by_lane(tmp_path):
-    program, parts = tmp_path / "kernel_test", ["dispatch", "cpu", "params", "target_portable"]
+    program, parts = tmp_path / "kernel_test", ["dispatch", "cpu", "formats", "params", "target_portable"]
     sources = [
         PROGRAMS_IN / "kernel_test.c",
         PROGRAMS_IN / "target_by_lane.c",

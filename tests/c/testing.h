@@ -18,7 +18,7 @@ typedef struct {
     int parameters; /* whether it takes any */
 } op_row;
 
-enum { PARAMETERS_NONE, PARAMETERS_QPARAMS, PARAMETERS_SCALES, PARAMETERS_LEVELS };
+enum { PARAMETERS_NONE, PARAMETERS_QPARAMS, PARAMETERS_ROUNDED, PARAMETERS_SCALES, PARAMETERS_LEVELS };
 
 #define OP_ROW(with, OP, op, of_outputs, of_inputs, of_parameters, ...) \
     {.name = #op, .outputs = of_outputs, .inputs = of_inputs, .parameters = PARAMETERS_##of_parameters},

@@ -21,11 +21,14 @@ DOCS = ROOT / "docs"
 MODULES = [
     "fq",
     "fq.dask",
+    "fq.floats",
+    "fq.formats",
     "fq.gradcheck",
     "fq.jax",
     "fq.onnx",
     "fq.reciprocal",
     "fq.reference",
+    "fq.rounding",
     "fq.safetensors",
     "fq.testing",
     "fq.torch",
@@ -56,9 +59,10 @@ PAGES_NEED = {
     "export": ["onnx", "onnxruntime", "safetensors"],
 }
 SLOW_PAGES = {f"docs/guide/jax-{name}.md" for name in ("networks", "onnx", "qwix")}
-INPUTS = {
-    name: operation["inputs"] + operation["parameters"]
-    for name, operation in fq._core.operations().items()
+UFUNCS = {
+    (module, name): operation["inputs"] + operation["parameters"]
+    for module, rule in (("fq", "divide"), ("fq.reciprocal", "reciprocal"), ("fq.floats", "floats"))
+    for name, operation in fq._core.operations(rule).items()
     if not operation["reduction"]
 }
 SETTABLE = hasattr(np.add, "__signature__")
@@ -85,9 +89,9 @@ def described(doc, title):
     return {name.strip(" *") for head in heads for name in head.partition(" : ")[0].split(",")}
 
 
-def parameters(name, function):
+def parameters(module, name, function):
     if isinstance(function, np.ufunc):
-        return INPUTS[name]
+        return UFUNCS[module, name]
     return [one.lstrip("*") for one in inspect.signature(function).parameters]
 
 
@@ -101,7 +105,7 @@ def test_every_public_name_is_documented_in_numpy_style(module):
         if inspect.isclass(one) and not issubclass(one, Exception):
             assert described(one.__doc__, "Parameters") | described(one.__doc__, "Attributes"), name
         elif inspect.isroutine(one) or isinstance(one, np.ufunc):
-            assert set(parameters(name, one)) <= described(one.__doc__, "Parameters"), name
+            assert set(parameters(module, name, one)) <= described(one.__doc__, "Parameters"), name
             assert section(one.__doc__, "Returns") or name == "set_num_threads", name
 
 
@@ -225,8 +229,7 @@ def test_all_pictures_can_be_drawn_anew(figures, tmp_path):
     assert max(picture.stat().st_size for picture in pictures) < 300_000
 
 
-@pytest.mark.parametrize("module", ["fq", "fq.reciprocal"])
-@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize(("module", "name"), UFUNCS)
 def test_docstring_says_what_users_need(module, name):
     doc = getattr(imported(module), name).__doc__
     for title in ["Parameters", "Returns", "Raises", "References", "Examples"]:
@@ -234,13 +237,13 @@ def test_docstring_says_what_users_need(module, name):
 
 
 @pytest.mark.skipif(not SETTABLE, reason="a ufunc carries a signature from NumPy 2.4 on")
-@pytest.mark.parametrize("module", ["fq", "fq.reciprocal"])
-@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize(("module", "name"), UFUNCS)
 def test_signature_gives_the_real_names(module, name):
     ufunc = getattr(imported(module), name)
     names = list(inspect.signature(ufunc).parameters)
-    assert names[: len(INPUTS[name])] == INPUTS[name]
-    assert names[len(INPUTS[name])] == "out"
+    inputs = UFUNCS[module, name]
+    assert names[: len(inputs)] == inputs
+    assert names[len(inputs)] == "out"
     assert ufunc.__module__ == module
 
 
