@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
         "(a plain 'pip install .' is hidden there by the source folder fq/)"
     ) from error
 
-from fq import _docs, _errors, floats, formats, gradcheck, reciprocal, reference, rounding
+from fq import _docs, _errors, floats, formats, gradcheck, reciprocal, reference, rounding, stochastic
 from fq.calibration import MovingAverage, calibrate, grouped, sqnr
 from fq.integers import dequantize, dequantize_packed, pack, quantize, quantize_packed, unpack
 from fq.learnable import (
@@ -80,5 +80,6 @@ __all__ = [
     "scale_gradient_factor",
     "set_num_threads",
     "sqnr",
+    "stochastic",
     "unpack",
 ]

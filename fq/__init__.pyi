@@ -1,6 +1,6 @@
 """The public names of fq, for type checkers."""
 
-from fq import floats, formats, gradcheck, reciprocal, reference, rounding
+from fq import floats, formats, gradcheck, reciprocal, reference, rounding, stochastic
 from fq._core import (
     _Backward,
     _BackwardPacked,
@@ -67,5 +67,6 @@ __all__ = [
     "scale_gradient_factor",
     "set_num_threads",
     "sqnr",
+    "stochastic",
     "unpack",
 ]

@@ -155,9 +155,8 @@ def refuse_lazy(given: Any, way: str = _LAZY) -> None:
     """TypeError for a collection of Dask, which would be computed whole, in memory."""
     graph = getattr(type(given), "__dask_graph__", None)
     if graph is not None and graph(given) is not None:
-        raise TypeError(
-            f"a lazy {type(given).__name__} would be computed whole, in memory: {way}, or give what its compute() returns"
-        )
+        lazy = type(given).__name__
+        raise TypeError(f"a lazy {lazy} would be computed whole, in memory: {way}, or give what its compute() returns")
 
 
 def _overrides(given: Any) -> bool:

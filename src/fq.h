@@ -161,6 +161,9 @@ typedef struct {
 } fq_tally;
 typedef void fq_count_of(const char *x, size_t n, fq_tally *to);
 
+/* Words [from, from + n) of 16 random bits of a key. */
+typedef void fq_words_of(uint16_t *to, size_t n, const uint32_t key[2], uint64_t from);
+
 typedef struct {
     const char *name;
     int preference;         /* the largest that runs here is used; that of portable is 0 */
@@ -169,6 +172,7 @@ typedef struct {
     fq_make_each *make_each[2]; /* in float32, in float64 */
     fq_ends_of *ends[2][FQ_TYPES]; /* of rows, of columns */
     fq_count_of *count[FQ_TYPES];
+    fq_words_of *words;
 } fq_target;
 
 #endif

@@ -45,6 +45,8 @@
 #define COMPUTE f64
 #include "kernels.h"
 
+#include "kernel_words.h"
+
 #include "keys.h"
 #include "count_bins.h"
 #define KEY k16
@@ -75,4 +77,4 @@
                                           runs_here,                      \
                                           {FQ_TYPE_ROWS(FQ_ENTRIES)},     \
                                           {make_each_f32, make_each_f64}, \
-                                          FQ_OBSERVE_ENTRIES}
+                                          FQ_OBSERVE_ENTRIES words}

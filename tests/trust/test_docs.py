@@ -30,6 +30,7 @@ MODULES = [
     "fq.reference",
     "fq.rounding",
     "fq.safetensors",
+    "fq.stochastic",
     "fq.testing",
     "fq.torch",
     "fq.torch.pt2e",
