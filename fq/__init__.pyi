@@ -1,6 +1,6 @@
 """The public names of fq, for type checkers."""
 
-from fq import floats, formats, gradcheck, reciprocal, reference, rounding, stochastic
+from fq import blocks, floats, formats, gradcheck, reciprocal, reference, rounding, stochastic
 from fq._core import (
     _Backward,
     _BackwardPacked,
@@ -44,6 +44,7 @@ __all__ = [
     "backward_recompute",
     "backward_residual",
     "backward_residual_packed",
+    "blocks",
     "calibrate",
     "choose_qparams",
     "dequantize",

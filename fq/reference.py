@@ -9,8 +9,8 @@
 
 Below, zero_point is subtracted from the levels in place of being added to x / scale: the same comparison, and exact
 however large x is. Each function takes ``arithmetic="divide"`` (x / scale) or ``"reciprocal"`` (x * (1 / scale)), and
-those that round take ``rounding="half_even"`` or another rule. `fq.reference.floats` has the functions of `fq.floats`,
-and `fq.reference.stochastic` that of `fq.stochastic` with its random words.
+those that round take ``rounding="half_even"`` or another rule. `fq.reference.floats`, `fq.reference.blocks`
+and `fq.reference.stochastic` are those of the modules of these names.
 """
 
 import math
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fq import _reference_floats, _reference_stochastic
+from fq import _reference_blocks, _reference_floats, _reference_stochastic
 from fq._errors import in_memory
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
 
 Array = NDArray[Any]
 
+blocks = _reference_blocks
 floats = _reference_floats
 stochastic = _reference_stochastic
 

@@ -161,6 +161,24 @@ typedef struct {
 } fq_tally;
 typedef void fq_count_of(const char *x, size_t n, fq_tally *to);
 
+/* Blocks of elements along an axis that share a scale. x is an array of shape (outer, n, inner) without gaps, whose axis of n is
+ * cut into blocks, the last of which may be short; the scales have shape (outer, blocks, inner). */
+typedef enum { FQ_SCALE_FLOOR, FQ_SCALE_UP, FQ_SCALE_FIT, FQ_SCALE_E4M3 } fq_scale_rule;
+typedef struct {
+    size_t outer, n, inner, block, blocks;
+    fq_scale_rule rule;
+    int format; /* fq_format_code */
+    int kept;   /* 0: no mask; 8: a byte an element; 1: a bit, where inner is 1, and n and block are whole bytes */
+    int points; /* whether y is left as points of the format, not multiplied by the scales */
+    double max, beyond, tensor_scale;
+    const void *x;
+    void *y;
+    uint8_t *mask, *scales; /* scales: bytes of E8M0, or of E4M3 */
+} fq_block_call;
+
+/* Blocks [from, to), in the order of the scales. */
+typedef void fq_blocks_of(const fq_block_call *c, size_t from, size_t to);
+
 /* Words [from, from + n) of 16 random bits of a key. */
 typedef void fq_words_of(uint16_t *to, size_t n, const uint32_t key[2], uint64_t from);
 
@@ -173,6 +191,7 @@ typedef struct {
     fq_ends_of *ends[2][FQ_TYPES]; /* of rows, of columns */
     fq_count_of *count[FQ_TYPES];
     fq_words_of *words;
+    fq_blocks_of *blocks[FQ_TYPES];
 } fq_target;
 
 #endif

@@ -1,5 +1,5 @@
 /* The rules that round quotients to points of a grid, but half to even: included by target.h for float32 and float64, over the
- * words of a simd_*.h. The includer defines COMPUTE, the type computed in (f32 or f64). */
+ * words of a simd_*.h. The includer defines COMPUTE, the type computed in (f32 or f64); kernel_scales.h takes it back. */
 #define FQ_PASTE_(a, b) a##_##b
 #define FQ_PASTE(a, b) FQ_PASTE_(a, b)
 #define C(word) FQ_PASTE(COMPUTE, word) /* C(add) is f32_add: the word for vectors of the type computed in */
@@ -65,5 +65,3 @@ static FQ_INLINE C(vec) C(point)(C(vec) v, C(vec) x, fq_rule rule, const uint16_
     default: return C(round_to)(v, x, *format);
     }
 }
-
-#undef COMPUTE

@@ -403,6 +403,7 @@ static FQ_INLINE void E(backward_recompute)(char *const *data, size_t n, const f
 }
 
 #include "kernel_round.h"
+#include "kernel_blocks.h"
 #include "kernel_integers.h"
 #include "kernel_residual.h"
 #include "kernel_learn.h"

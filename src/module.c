@@ -16,6 +16,7 @@
 #include "pages.h"
 #include "tensors.h"
 #include "threads.h"
+#include "blocks.h"
 #include "words.h"
 #include "xla.h"
 
@@ -213,6 +214,7 @@ static PyMethodDef methods[] = {
     {"_tensor_observed", (PyCFunction)(void *)fq_tensor_observed, METH_FASTCALL, NULL},
     {"_use_large_pages", use_large_pages, METH_O,
      "_use_large_pages(memory): ask for large pages under what is written first, where that pays."},
+    {"_blocks", fq_blocks, METH_VARARGS, "_blocks(x, y, mask, scales, shape, rule, format, ...): see fq/blocks.py."},
     {"_random_words", fq_random_words, METH_VARARGS,
      "_random_words(out, key0, key1, start): fills a contiguous array of uint16 with random words; see fq/_words.py."},
     {"_all_set", all_set, METH_VARARGS, "_all_set(bits, n): whether all bits of each row of n elements are set."},

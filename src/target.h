@@ -6,6 +6,7 @@
 #include "params_each.h"
 #include "kernel_masks.h"
 #include "storage.h"
+#include "strided.h"
 
 /* The ways that a row of ops.h has a kernel for: where nothing is divided, those in which a plan comes to it. */
 #define FQ_WAYS_QPARAMS(X, kernel, type) \
@@ -27,10 +28,14 @@
 #define FQ_KERNELS_OF(type, OP, kernel, outputs, inputs, parameters, ...) FQ_WAYS_##parameters(FQ_KERNEL, kernel, type)
 #define FQ_KERNELS(type) FQ_OP_ROWS(FQ_KERNELS_OF, type)
 
+#define FQ_BITS_f32 int32_t
+#define FQ_BITS_f64 int64_t
 #define COMPUTE f32
 #include "kernel_rules.h"
+#include "kernel_scales.h"
 #define COMPUTE f64
 #include "kernel_rules.h"
+#include "kernel_scales.h"
 
 #define ELEM f16
 #define COMPUTE f32
@@ -67,6 +72,7 @@
 #define FQ_ENTRIES_OF(type, OP, kernel, outputs, inputs, parameters, ...) \
     [FQ_##OP] = {FQ_WAYS_##parameters(FQ_ENTRY, kernel, type) FQ_ROUND_##parameters(type)},
 #define FQ_ENTRIES(TYPE, type, ...) [FQ_##TYPE] = {FQ_OP_ROWS(FQ_ENTRIES_OF, type)},
+#define FQ_BLOCKS_ENTRY(TYPE, type, ...) [FQ_##TYPE] = blocks_##type,
 #define FQ_OBSERVE_ENTRIES                                                                  \
     {{ends_of_rows_k16, ends_of_rows_k16, ends_of_rows_k32, ends_of_rows_k64},              \
      {ends_of_columns_k16, ends_of_columns_k16, ends_of_columns_k32, ends_of_columns_k64}}, \
@@ -77,4 +83,5 @@
                                           runs_here,                      \
                                           {FQ_TYPE_ROWS(FQ_ENTRIES)},     \
                                           {make_each_f32, make_each_f64}, \
-                                          FQ_OBSERVE_ENTRIES words}
+                                          FQ_OBSERVE_ENTRIES words,       \
+                                          {FQ_TYPE_ROWS(FQ_BLOCKS_ENTRY)}}

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 MODULES = [
     "fq",
+    "fq.blocks",
     "fq.dask",
     "fq.floats",
     "fq.formats",
