@@ -283,6 +283,11 @@ def _checked_axis(axis: Any, axes: int) -> int:
     return int(axis) % axes
 
 
+def check_call(format: Any, axis: Any, axes: int, tensor_scale: Any) -> None:
+    """TypeError or ValueError for what `forward` refuses of an x of so many axes, x aside."""
+    _Call(np.zeros((0,) * axes, np.float32), format, axis, tensor_scale)
+
+
 class _Call:
     """A call's arguments, checked."""
 

@@ -29,7 +29,7 @@ typedef struct {
 typedef struct {
     const fq_operation *is;
     fq_op op;
-    int reciprocal;
+    fq_rule rule;
     int sums;
     const XLA_FFI_Buffer *array[FQ_MAX_ARRAYS]; /* in the order of an fq_call */
     const XLA_FFI_Buffer *given[FQ_PARAMETERS];
@@ -156,10 +156,10 @@ static const char *wrong_parameters(const request *r)
 }
 
 /* NULL, or what is wrong with the call. */
-static const char *read_request(request *r, const XLA_FFI_CallFrame *frame, fq_op op, int reciprocal)
+static const char *read_request(request *r, const XLA_FFI_CallFrame *frame, fq_op op, fq_rule rule)
 {
-    const fq_operation *is = fq_operation_of(op, FQ_DIVIDED);
-    r->is = is, r->op = op, r->reciprocal = reciprocal, r->sums = fq_sums_of(is);
+    const fq_operation *is = fq_operation_of(op, rule);
+    r->is = is, r->op = op, r->rule = rule, r->sums = fq_sums_of(is);
     if (frame->rets.size != is->outputs + r->sums || frame->args.size != fq_inputs_of(is)) {
         return "wrong number of operands or results";
     }
@@ -230,7 +230,7 @@ static void prepare_outputs(const request *r)
 
 static void read_call(fq_call *call, const request *r, const parameter *p)
 {
-    *call = (fq_call){r->op, r->type, (fq_rule)r->reciprocal, .new_outputs = 1, .axes = (int)r->x->rank};
+    *call = (fq_call){r->op, r->type, r->rule, .new_outputs = 1, .axes = (int)r->x->rank};
     for (int k = 0; k < r->is->parameters; k++) {
         call->given[k] = p[k].data;
     }
@@ -325,13 +325,13 @@ static XLA_FFI_Error *run(const XLA_FFI_CallFrame *frame, const request *r)
                                   text);
 }
 
-static XLA_FFI_Error *handle(XLA_FFI_CallFrame *frame, fq_op op, int reciprocal)
+static XLA_FFI_Error *handle(XLA_FFI_CallFrame *frame, fq_op op, fq_rule rule)
 {
     request r;
     if (answered_metadata(frame) || frame->stage != XLA_FFI_ExecutionStage_EXECUTE) {
         return NULL;
     }
-    const char *wrong = read_request(&r, frame, op, reciprocal);
+    const char *wrong = read_request(&r, frame, op, rule);
     if (wrong != NULL) {
         return fail(frame, XLA_FFI_Error_Code_INVALID_ARGUMENT, wrong);
     }
@@ -344,14 +344,18 @@ static XLA_FFI_Error *handle(XLA_FFI_CallFrame *frame, fq_op op, int reciprocal)
     return run(frame, &r);
 }
 
-#define HANDLER(with, OP, op, ...)                                                           \
-    static XLA_FFI_Error *op(XLA_FFI_CallFrame *frame) { return handle(frame, FQ_##OP, 0); } \
-    static XLA_FFI_Error *reciprocal_##op(XLA_FFI_CallFrame *frame) { return handle(frame, FQ_##OP, 1); }
-FQ_MAP_ROWS(HANDLER, )
-FQ_REDUCTION_ROWS(HANDLER, )
+#define HANDLER(rule, prefix, OP, op) \
+    static XLA_FFI_Error *prefix##op(XLA_FFI_CallFrame *frame) { return handle(frame, FQ_##OP, rule); }
+#define HANDLERS(with, OP, op, ...) HANDLER(FQ_DIVIDED, divided_, OP, op) HANDLER(FQ_RECIPROCAL, reciprocal_, OP, op)
+#define FLOATS_HANDLER(with, OP, op, ...) HANDLER(FQ_FLOATS, floats_, OP, op)
+FQ_MAP_ROWS(HANDLERS, )
+FQ_REDUCTION_ROWS(HANDLERS, )
+FQ_FORMAT_ROWS(FLOATS_HANDLER, )
 
-#define TARGET(with, OP, op, ...) {"fq_" #op, (void *)op}, {"fq_reciprocal_" #op, (void *)reciprocal_##op},
-const fq_xla_target fq_xla_targets[] = {FQ_MAP_ROWS(TARGET, ) FQ_REDUCTION_ROWS(TARGET, ){NULL, NULL}};
+#define TARGETS(with, OP, op, ...) {"fq_" #op, (void *)divided_##op}, {"fq_reciprocal_" #op, (void *)reciprocal_##op},
+#define FLOATS_TARGET(with, OP, op, ...) {"fq_floats_" #op, (void *)floats_##op},
+const fq_xla_target fq_xla_targets[] = {FQ_MAP_ROWS(TARGETS, ) FQ_REDUCTION_ROWS(TARGETS, )
+                                            FQ_FORMAT_ROWS(FLOATS_TARGET, ){NULL, NULL}};
 
 #else
 

@@ -11,6 +11,11 @@ where fq was built beside jaxlib; elsewhere the same formula runs in XLA's own o
 
 from functools import partial
 
+import numpy as np
+
+import fq
+from fq.formats import FloatGrid
+
 try:
     import jax
 except ModuleNotFoundError as error:
@@ -18,7 +23,9 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError('fq.jax needs JAX: pip install jax, or in a checkout of fq pip install ".[jax]"') from error
 
-from fq.jax import _arguments, _calls, _rules  # noqa: F401
+import jax.numpy as jnp
+
+from fq.jax import _arguments, _calls, _floats, _rules  # noqa: F401
 from fq.jax._integers import dequantize, quantize
 from fq.jax._ranges import calibrate, choose_qparams, grouped
 from fq.jax.rules import Quantized, Rule, quantized
@@ -31,6 +38,8 @@ __all__ = [
     "dequantize",
     "export_checks",
     "fake_quantize",
+    "fake_quantize_blocks",
+    "fake_quantize_float",
     "fake_quantize_learnable",
     "grouped",
     "quantize",
@@ -148,6 +157,91 @@ def fake_quantize_learnable(x, scale, zero_point, qmin, qmax, *, eps=None, recip
     return _learnable(via, reciprocal, KEEPS[keep], *_arguments.known(x, scale, zero_point, qmin, qmax, learned=True))
 
 
+def fake_quantize_float(x, scale, format, *, via=None):
+    """Round x to the numbers of a float format, times scale, and back, with the straight-through gradient.
+
+    Between forward and backward only the packed mask is kept: a bit per element, and nothing of x.
+
+    Parameters
+    ----------
+    x, via
+        As for `fake_quantize`.
+    scale : array_like of real numbers
+        Positive and finite. It broadcasts into x, and may be traced.
+    format : FloatGrid
+        Of `fq.formats`, as ``fq.formats.e4m3fn``, or one of your own.
+
+    Returns
+    -------
+    y : array
+        Of x's shape and type: `fq.floats.fake_quantize` of x. Its gradient reaches x where the rounded quotient was at
+        most the largest number, and nothing else.
+
+    Raises
+    ------
+    TypeError
+        If x is not of the four types, or format is not a `FloatGrid`.
+    ValueError
+        If scale does not broadcast into x, or scale or format is refused by `fq.floats.fake_quantize`: as of
+        `fake_quantize`.
+
+    Examples
+    --------
+    >>> import fq, jax.numpy as jnp
+    >>> print(fake_quantize_float(jnp.array([0.3, 1.0, 5.1]), 1, fq.formats.e2m1fn))
+    [0.5 1.  6. ]
+    """
+    if not isinstance(format, FloatGrid):
+        raise TypeError(f"format must be a FloatGrid of fq.formats, as fq.formats.e4m3fn, got {format!r}")
+    _calls.check_way(via, False)
+    x, scale, *_ = _arguments.known(x, scale, 0, 0, 0)
+    grid = FloatGrid(int(format.mantissa_bits), int(format.min_exponent), float(format.max), bool(format.signed_zero))
+    fq.floats.fake_quantize(np.zeros((), _arguments.computed_in(_arguments.dtype_of(x))), 1, *grid)
+    return _on_floats(via, grid, x, scale)
+
+
+def fake_quantize_blocks(x, format, *, axis=-1, tensor_scale=None):
+    """Round x to blocks that share a scale, and back, with the straight-through gradient.
+
+    Between forward and backward a bit per element is kept. XLA's own operations compute, on any device.
+
+    Parameters
+    ----------
+    x : array of float16, bfloat16, float32 or float64
+        At least one axis.
+    format : BlockFormat
+        Of `fq.formats`, as ``fq.formats.mxfp4`` or ``fq.formats.mxfp4._replace(rule="fit")``.
+    axis : int
+        Along which blocks lie: that of a matrix product's sum.
+    tensor_scale : float or array, optional
+        As for `fq.blocks.forward`; it may be traced. From x by default.
+
+    Returns
+    -------
+    y : array
+        Of x's shape and type: `fq.blocks.fake_quantize` of x, but where numbers are subnormal, which XLA may take for
+        0. Its gradient reaches x but where elements were clamped, and where a block held NaN or an infinity.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of `fq.blocks.forward`; a traced tensor_scale is not checked.
+
+    Examples
+    --------
+    >>> import fq, jax.numpy as jnp
+    >>> print(fake_quantize_blocks(jnp.array([0.3, 1.0, -5.1, 7.5]), fq.formats.mxfp4))
+    [ 0.5  1.  -6.   6. ]
+    """
+    x = jnp.asarray(_arguments.plain(x))
+    _arguments.check_type_of_x(x.dtype)
+    known = tensor_scale if isinstance(tensor_scale, (int, float)) else None
+    fq.blocks.check_call(format, axis, x.ndim, known)
+    if tensor_scale is not None and format.scale == "e8m0":
+        raise ValueError(f"only scales of e4m3 have a tensor_scale, got {tensor_scale!r}")
+    return _on_blocks(format, axis % x.ndim, x, tensor_scale)
+
+
 def export_checks():
     """The ``disabled_checks`` of `jax.export.export` for a function that calls fq's C on the CPU.
 
@@ -173,6 +267,33 @@ def _with_an_axis(function, x, *others):
     if x.ndim:
         return function(x, *others)
     return function(x[None], *(other[None] for other in others))[0]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _on_floats(via, grid, x, scale):
+    x, (scale, *_) = _arguments.read(x, scale, 0, 0, 0)
+    return _with_an_axis(lambda *arrays: _calls.bind("floats_fake_quantize", via, grid, *arrays)[0], x, scale)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _on_blocks(format, axis, x, tensor_scale):
+    compute = _arguments.computed_in(x.dtype)
+    if tensor_scale is None and format.scale == "e4m3":
+        tensor_scale = _floats.found_tensor_scale(format.grid, jax.lax.stop_gradient(x))
+    scale = jnp.asarray(1 if tensor_scale is None else tensor_scale, np.float32).astype(compute)
+    return _of_blocks(format, axis, x, jax.lax.stop_gradient(scale))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _of_blocks(format, axis, x, tensor_scale):
+    return _floats.blocks(format, axis, x, tensor_scale)[0]
+
+
+@_of_blocks.defjvp
+def _of_blocks_tangent(format, axis, arrays, tangents):
+    _, inside = _floats.blocks(format, axis, *map(jax.lax.stop_gradient, arrays))
+    (dy,) = _calls.bind("backward_packed", None, False, tangents[0], _floats.packed(inside))
+    return _of_blocks(format, axis, *arrays), dy
 
 
 # Compiled outside of jax.jit too: a sharded x would be gathered otherwise, and a call would take many steps.

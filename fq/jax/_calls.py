@@ -14,7 +14,8 @@ from jax.interpreters import batching, mlir
 
 import fq
 from fq import _core
-from fq.jax import _formula, _sharding
+from fq.formats import FloatGrid
+from fq.jax import _floats, _formula, _sharding
 
 WAYS = None, "c", "xla", "callback"
 NEEDS = "an fq that was built beside this jaxlib: install jax first, then fq from its source"
@@ -53,6 +54,12 @@ def _by_name(name, reciprocal, *arrays):
 def _of_rows(name, reciprocal, *arrays):
     """The same of one that packs the last axis: qmin and qmax, the last two, have one value a row."""
     return _by_name(name, reciprocal, *arrays[:-2], *(end[..., 0] for end in arrays[-2:]))
+
+
+def _on_floats(name, grid, x, scale):
+    """NumPy's function of fq.floats for a format, which comes in the place of the arithmetic."""
+    found = getattr(fq.floats, name)(x, scale, *grid)
+    return found if isinstance(found, tuple) else (found,)
 
 
 def _kinds_packed(x, *_):
@@ -114,6 +121,12 @@ FUNCTIONS = MappingProxyType(
             6,
             sums=True,
             per_byte=2,
+        ),
+        "floats_fake_quantize": Function(
+            lambda x, *_: (x,), partial(_on_floats, "fake_quantize"), _floats.fake_quantize, 2, 1
+        ),
+        "floats_forward_packed": Function(
+            _kinds_packed, partial(_on_floats, "forward_packed"), _floats.forward_packed, 2, 1
         ),
         "learnable_tangent": Function(_kinds_tangent, None, _formula.learnable_tangent, 8, 9),
     }
@@ -199,7 +212,7 @@ def _batched(name, arrays, axes, via, reciprocal, **_):
 
 
 def _target(name, reciprocal):
-    return f"fq_reciprocal_{name}" if reciprocal else f"fq_{name}"
+    return f"fq_reciprocal_{name}" if reciprocal is True else f"fq_{name}"
 
 
 def _way(name, via, reciprocal):
@@ -211,7 +224,7 @@ def _way(name, via, reciprocal):
     if via == "xla" or target not in handlers():
         _warn_of_no_handlers(via)
         return by_xla
-    by_c = _sharding.partitioned(partial(_by_c, target, function), function.sums, function.per_byte)
+    by_c = _sharding.partitioned(partial(_by_c, target, function, reciprocal), function.sums, function.per_byte)
     if via == "c":
         return partial(jax.lax.platform_dependent, cpu=by_c)
     return partial(jax.lax.platform_dependent, cpu=by_c, default=by_xla)
@@ -227,8 +240,9 @@ def _kinds(function, arrays):
     return [jax.ShapeDtypeStruct(kind.shape, kind.dtype) for kind in kinds]
 
 
-def _by_c(target, function, *arrays):
-    return tuple(jax.ffi.ffi_call(target, _kinds(function, arrays))(*arrays))
+def _by_c(target, function, how, *arrays):
+    grid = _floats.operands(how, *arrays) if isinstance(how, FloatGrid) else ()
+    return tuple(jax.ffi.ffi_call(target, _kinds(function, arrays))(*arrays, *grid))
 
 
 def _by_callback(name, reciprocal, *arrays):

@@ -31,6 +31,24 @@ def forward_packed(primals, tangents, via, reciprocal, **_):
     return [y, bits], [dx, _zero(bits)]
 
 
+def floats_fake_quantize(primals, tangents, via, reciprocal, **_):
+    """As `fake_quantize`; a format stands in the place of the arithmetic."""
+    if type(tangents[0]) is ad.Zero:
+        y = _calls.bind("floats_fake_quantize", via, reciprocal, *primals)
+        return y, [_zero(y[0])]
+    y, bits = _calls.bind("floats_forward_packed", via, reciprocal, *primals)
+    return [y], _calls.bind("backward_packed", via, False, tangents[0], bits)
+
+
+def floats_forward_packed(primals, tangents, via, reciprocal, **_):
+    """Of y; bits have none."""
+    y, bits = _calls.bind("floats_forward_packed", via, reciprocal, *primals)
+    dx = tangents[0]
+    if type(dx) is not ad.Zero:
+        (dx,) = _calls.bind("backward_packed", via, False, dx, bits)
+    return [y, bits], [dx, _zero(bits)]
+
+
 def backward_packed(primals, tangents, via, reciprocal, **_):
     """Linear in dy."""
     dy, bits = primals
@@ -129,6 +147,8 @@ def _outside(reciprocal, x, scale, *levels):
 JVPS = {
     "fake_quantize": fake_quantize,
     "forward_packed": forward_packed,
+    "floats_fake_quantize": floats_fake_quantize,
+    "floats_forward_packed": floats_forward_packed,
     "backward_packed": backward_packed,
     "backward_learnable": backward_learnable,
     "learnable_tangent": learnable_tangent,

@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
         'fq.torch needs PyTorch: pip install torch, or in a checkout of fq pip install ".[torch]"'
     ) from error
 
+from fq.torch._formats import fake_quantize_blocks, fake_quantize_float
 from fq.torch._functions import fake_quantize, fake_quantize_learnable
 from fq.torch._integers import dequantize, quantize
 from fq.torch._learned import LearnableFakeQuantize
@@ -39,6 +40,8 @@ __all__ = [
     "choose_qparams",
     "dequantize",
     "fake_quantize",
+    "fake_quantize_blocks",
+    "fake_quantize_float",
     "fake_quantize_learnable",
     "get_default_qat_qconfig",
     "get_default_qat_qconfig_mapping",
