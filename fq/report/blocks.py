@@ -1,5 +1,6 @@
 """An array in pieces that stay in the cache, so that memory does not grow with it."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from fq.report.tensors import Array
 __all__ = ["Blocks"]
 
 _BLOCK = 1 << 16  # elements worked on at once
+_OF_A_SCALE = 32  # elements that share a scale in float formats
 _ROWS = 1 << 12  # and rows, for each of which there are many sums
 
 
@@ -26,7 +28,8 @@ class Blocks:
         self.count = len(self._rows)
         self.length = array.size // self.count
         self._step = min(max(1, _BLOCK // self.length), _ROWS)
-        self._width = self.length if self.length <= _BLOCK else max(1, _BLOCK // group) * group
+        unit = math.lcm(group, _OF_A_SCALE)
+        self._width = self.length if self.length <= _BLOCK else max(1, _BLOCK // unit) * unit
         self._dtype: type[np.floating[Any]] = np.float64 if array.dtype.itemsize >= 8 else np.float32
         self.finite, self.unit = True, 1.0
 

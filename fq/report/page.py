@@ -29,7 +29,7 @@ def as_html(report: Report) -> str:
     parts.append(f"<style>{_text('page.css')}</style></head><body><h1>{name}</h1>{_summary(report)}")
     parts.append('<section><h2>Elements by tensor, and their SQNR at 4 bits</h2><div id="share"></div></section>')
     parts.append('<section><h2>Size and quality</h2><div id="curve"></div></section>')
-    parts += [_controls(report), _table(report)]
+    parts += [_formats(report), _controls(report), _table(report)]
     parts.append(f'<script type="application/json" id="data">{_data(report)}</script>')
     parts.append(f"<script>{_text('page.js')}</script></body></html>\n")
     return "\n".join(parts)
@@ -46,6 +46,17 @@ def _summary(report: Report) -> str:
         used, sqnr = report.budget.used, short(report.budget.sqnr, ".1f")
         told += f" Within {report.budget.bits:g} bits a weight: {sqnr} dB with {used:.2f} bits mixed."
     return f'<p class="soft">{escape(told)}</p>'
+
+
+def _formats(report: Report) -> str:
+    """A table of the mean SQNR of float formats."""
+    if not report.curve:
+        return ""
+    means = report.mean_formats()
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in means)
+    cells = "".join(_number(dB, "dB", ".1f") for dB in means.values())
+    told = "Float formats: fp8 with a scale a channel, and blocks that share a scale"
+    return f'<section><h2>{told}</h2><div class="wide"><table><tr>{head}</tr><tr>{cells}</tr></table></div></section>'
 
 
 def _controls(report: Report) -> str:

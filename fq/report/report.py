@@ -7,6 +7,7 @@ import numpy as np
 
 import fq
 from fq.report.budget import curve, spend, uniform
+from fq.report.formats import FORMATS
 from fq.report.statistics import BITS, CLIPS, GRANULARITIES, Channels, Measured, decibels
 
 __all__ = ["Budget", "Report", "outlier_channels", "worst_channels"]
@@ -84,6 +85,11 @@ class Report:
             for gran in GRANULARITIES
         }
 
+    def mean_formats(self) -> dict[str, float | None]:
+        """dB of the mean noise over the weights that have channels, by float format."""
+        rows = [one for one in self.tensors if one.channels is not None]
+        return {name: _mean([one.formats[name] for one in rows]) for name in FORMATS}
+
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
         return {
@@ -94,6 +100,7 @@ class Report:
             "group": self.group,
             "tensors": [_row(one) for one in self.tensors],
             "mean_sqnr": self.means(),
+            "mean_formats": self.mean_formats(),
             "curve": self.curve,
             "uniform": self.uniform,
             "budget": self.budget and vars(self.budget),
@@ -110,7 +117,14 @@ def _row(one: Measured) -> dict[str, Any]:
     row: dict[str, Any] = {"name": tensor.name, "kind": tensor.kind, "shape": list(tensor.shape), "dtype": tensor.dtype}
     row |= {"axis": tensor.axis, "size": tensor.size, "min": one.low, "max": one.high, "std": one.std}
     row |= {name: getattr(one, name) for name in ("peak", "kurtosis", "outliers", "zeros", "nan", "inf")}
-    row |= {"sqnr": one.sqnr, "clipped": one.clipped, "predicted": one.predicted, "grids": one.grids, "bits": one.bits}
+    row |= {
+        "sqnr": one.sqnr,
+        "clipped": one.clipped,
+        "predicted": one.predicted,
+        "formats": one.formats,
+        "grids": one.grids,
+        "bits": one.bits,
+    }
     row["worst_channels"] = worst_channels(one.channels)
     row["outlier_channels"] = outlier_channels(one.channels)
     return row

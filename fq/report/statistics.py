@@ -12,6 +12,7 @@ from fq._bins import Bins
 from fq._seen import Seen
 from fq.report.blocks import Blocks
 from fq.report.distribution import noise
+from fq.report.formats import Noise
 from fq.report.ranges import BITS, best_grids, whole_grid, widest_grids
 from fq.report.tensors import Array, Tensor
 
@@ -61,6 +62,8 @@ class Measured:
         ``predicted[clip]``: dB from the distribution alone, for one scale for the whole tensor.
     grids : dict
         ``grids[clip]``: the grid (scale, zero_point, qmin, qmax) of the whole tensor for each of `BITS`.
+    formats : dict
+        ``formats[name]`` is the dB of a float format of `fq.formats`: of fp8 with a scale a channel, and of blocks.
     channels : Channels or None
     columns : list of int
         A histogram from low to high, of columns of equal width, counted to three digits.
@@ -82,6 +85,7 @@ class Measured:
     clipped: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     predicted: dict[str, list[float | None]] = field(default_factory=dict)
     grids: dict[str, list[tuple[float, int, int, int]]] = field(default_factory=dict)
+    formats: dict[str, float | None] = field(default_factory=dict)
     channels: Channels | None = None
     columns: list[int] = field(default_factory=list)
     bits: int | None = None
@@ -202,6 +206,7 @@ def _measure_all(found: Measured, blocks: Blocks, absmax: Array, signal: float, 
     several = found.tensor.kind == "weight" and len(found.tensor.shape) > 1
     granularities = GRANULARITIES if several else GRANULARITIES[:1]
     sums = {(gran, clip): np.zeros((2, len(BITS))) for gran in granularities for clip in CLIPS}
+    floats = Noise(absmax)
     own = np.zeros((2, blocks.count))  # signal and noise of each channel at 4 bits
     for rows, pieces in blocks.strips():
         if several:
@@ -215,12 +220,14 @@ def _measure_all(found: Measured, blocks: Blocks, absmax: Array, signal: float, 
                 own[0, rows] += np.vecdot(piece, piece)
                 own[1, rows] += _measure_rows(piece, grids, best, "channel", sums)
                 _measure_groups(piece, group, sums)
+                floats.add(rows, piece)
             advance(piece.size)
     size = found.tensor.size
     for gran in granularities:
         found.sqnr[gran] = {clip: [decibels(signal, one) for one in sums[gran, clip][0]] for clip in CLIPS}
         found.clipped[gran] = {clip: [float(one) / size for one in sums[gran, clip][1]] for clip in CLIPS}
     if several:
+        found.formats = {name: decibels(signal, one) for name, one in floats.sums.items()}
         sqnr = np.array([decibels(*pair) for pair in own.T.tolist()], np.float64)
         found.channels = Channels(absmax * blocks.unit, sqnr)
     for clip in CLIPS:

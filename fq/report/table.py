@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 
 from fq._input import one_line
+from fq.report.formats import FORMATS
 from fq.report.report import Report, outlier_channels, worst_channels
 from fq.report.statistics import BITS, CLIPS, GRANULARITIES, Measured
 
@@ -36,7 +37,7 @@ def as_text(report: Report) -> str:
     lines += _table(weights, report.budget is not None)
     if others:
         lines += ["", "Activations, a scale for the whole tensor", *_table(others, False)]
-    return "\n".join([*lines, *_means(report), *_budget(report), *_suffering(weights)])
+    return "\n".join([*lines, *_means(report), *_formats(report), *_budget(report), *_suffering(weights)])
 
 
 def _table(rows: Sequence[Measured], budget: bool) -> list[str]:
@@ -74,6 +75,17 @@ def _means(report: Report) -> list[str]:
     return ["", "SQNR of the mean noise over the tensors with channels", *_aligned(cells, 2)]
 
 
+def _formats(report: Report) -> list[str]:
+    if not report.curve:
+        return []
+    cells = [list(FORMATS), [short(dB, ".1f") for dB in report.mean_formats().values()]]
+    return [
+        "",
+        "The same of float formats: fp8 with a scale a channel, and blocks that share a scale",
+        *_aligned(cells, 0),
+    ]
+
+
 def _budget(report: Report) -> list[str]:
     if report.budget is None:
         return []
@@ -109,7 +121,8 @@ def as_csv(report: Report) -> str:
     ends = [f"{gran}_{clip}_{BITS[i]}" for gran, clip, i in many]
     predicted = [f"predicted_{clip}_{bits}" for clip in CLIPS for bits in BITS]
     columns = [f"{what}_{end}" for what in ("sqnr", "clipped") for end in ends]
-    writer.writerow(["name", "kind", "shape", "dtype", "size", *single, *columns, *predicted])
+    floats = [f"sqnr_{name}" for name in FORMATS]
+    writer.writerow(["name", "kind", "shape", "dtype", "size", *single, *columns, *predicted, *floats])
     for one in report.tensors:
         tensor = one.tensor
         cells: list[object] = [_harmless(tensor.name), tensor.kind, "x".join(map(str, tensor.shape)), tensor.dtype]
@@ -117,6 +130,7 @@ def as_csv(report: Report) -> str:
         for table in (one.sqnr, one.clipped):
             cells += [table[gran][clip][i] if gran in table else None for gran, clip, i in many]
         cells += [one.predicted[clip][i] if one.predicted else None for clip in CLIPS for i in range(len(BITS))]
+        cells += [one.formats.get(name) for name in FORMATS]
         writer.writerow(cells)
     return written.getvalue().rstrip("\n")
 
