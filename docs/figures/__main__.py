@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks import plot
 from benchmarks.mobilenet_v2 import table
 from docs.figures import (
+    formats,
     frameworks_picture,
     journey_picture,
     ranges,
@@ -33,6 +34,7 @@ def main(docs=DOCS):
     plot.save(staircase.picture(), pictures / "staircase.svg")
     plot.save(ranges.picture(), pictures / "ranges.svg")
     plot.save(residual.picture(), pictures / "residual.svg")
+    plot.save(formats.picture(), pictures / "formats.svg")
     plot.save(stories.picture(frameworks["rows"]), pictures / "frameworks.svg")
     table_of_all = frameworks_picture.picture(frameworks["rows"])
     plot.save(table_of_all, pictures / "frameworks-table.svg", follows_scheme=False)

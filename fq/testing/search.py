@@ -11,7 +11,7 @@ from hypothesis.errors import Flaky, NoSuchExample
 
 import fq
 from fq._input import one_line
-from fq.testing.laws import ALL, OF_INTEGERS, Difference, law_named
+from fq.testing.laws import ALL, OF_FLOATS, OF_INTEGERS, Difference, law_named
 from fq.testing.laws.law import Law
 from fq.testing.quantizer import QuantizerSubject
 from fq.testing.report import (
@@ -24,9 +24,18 @@ from fq.testing.report import (
     Report,
     Result,
 )
+from fq.testing.rounder import FloatParams, FloatSupports, RounderSubject
 from fq.testing.subject import CandidateError, Case, Parts, Subject, Supports
 
-__all__ = ["assert_equivalent", "assert_quantizer", "check", "check_law", "check_quantizer"]
+__all__ = [
+    "assert_equivalent",
+    "assert_floats",
+    "assert_quantizer",
+    "check",
+    "check_floats",
+    "check_law",
+    "check_quantizer",
+]
 
 
 def check(
@@ -173,6 +182,79 @@ def check_quantizer(
     return _report(subject, laws, OF_INTEGERS, arithmetic, examples, seed, progress)
 
 
+def check_floats(
+    candidate: Any,
+    laws: Sequence[Law | str] = OF_FLOATS,
+    examples: int = 100,
+    *,
+    seed: int = 0,
+    name: str | None = None,
+    supports: FloatSupports | None = None,
+    progress: Callable[[], object] | None = None,
+) -> Report:
+    """Find out which laws of rounding to float formats a function keeps, with a counterexample of each other.
+
+    Parameters
+    ----------
+    candidate : callable or object
+        A function of (x, scale, format), the name of one in `fq.formats`, that gives y or (y, mask). Or an object with
+        that as ``round``. Else as for `check`.
+    laws : sequence of Law or str
+        All of `OF_FLOATS` by default. Those that need what the candidate lacks are listed as not applicable.
+    examples, seed, name, supports, progress
+        As for `check`; supports is a `FloatSupports`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        If there is no such law, or examples is not positive.
+    TypeError
+        If the candidate cannot be called, or a law is neither a Law nor a name.
+
+    Examples
+    --------
+    >>> import ml_dtypes
+    >>> def cast(x, scale, format):
+    ...     return x.astype(ml_dtypes.float8_e4m3fn).astype(x.dtype)
+    >>> only = FloatSupports(formats=("e4m3fn",), scales=False)
+    >>> report = check_floats(cast, ["ties of numbers", "infinities of floats"], supports=only)
+    >>> print(report.failures[0].law, report.failures[0].counterexample.found)
+    infinities of floats ('nan',)
+    """
+    subject = candidate if isinstance(candidate, RounderSubject) else RounderSubject(candidate, name, supports)
+    return _report(subject, laws, OF_FLOATS, "divide", examples, seed, progress)
+
+
+def assert_floats(candidate: Any, laws: Sequence[Law | str] = OF_FLOATS, examples: int = 100, **options: Any) -> Report:
+    """Check a rounding to float formats, and raise an AssertionError unless every law that applies holds.
+
+    Parameters
+    ----------
+    candidate, laws, examples, **options
+        As for `check_floats`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    AssertionError
+        If a law fails.
+
+    Examples
+    --------
+    >>> import fq
+    >>> assert_floats(lambda x, scale, name: fq.floats.forward(x, scale, *getattr(fq.formats, name)), examples=10).ok
+    True
+    """
+    return _all_kept(check_floats(candidate, laws, examples, **options))
+
+
 def assert_quantizer(
     candidate: Any,
     laws: Sequence[Law | str] = OF_INTEGERS,
@@ -314,6 +396,12 @@ def _judged(law: Law, subject: Parts, case: Case, arithmetic: str) -> Difference
 
 def _counterexample(difference: Difference) -> Counterexample:
     case, index = difference.case, difference.index
+    params: Any = case.qparams
+    if isinstance(params, FloatParams):
+        given: dict[str, str | tuple[str, ...]] = {"x": case.x.dtype.name, "scale": _number(params.scale)}
+        x = case.x[index] if difference.x is None else difference.x
+        expected, found = _number(difference.expected), _number(difference.found)
+        return Counterexample(given | {"format": params.format}, _number(x), expected, found)
     scale: Any
     zero_point: Any
     scale, zero_point, qmin, qmax = case.qparams

@@ -1,4 +1,4 @@
-"""The report's float formats: the noise of real fake quantization, whole rows or pieces of them, in all that it writes."""
+"""The float formats of a report: the noise of real fake quantization, of whole rows and of pieces of them."""
 
 import json
 

@@ -58,6 +58,7 @@ PAGES_NEED = {
     "scale": ["dask", "xarray"],
     "tutorial": ["hypothesis"],
     "equivalence": ["hypothesis"],
+    "formats": ["hypothesis", "ml_dtypes"],
     "export": ["onnx", "onnxruntime", "safetensors"],
 }
 SLOW_PAGES = {f"docs/guide/jax-{name}.md" for name in ("networks", "onnx", "qwix")}
@@ -224,9 +225,9 @@ def test_all_pictures_can_be_drawn_anew(figures, tmp_path):
     for picture in pictures:
         picture.unlink()
     figures("__main__").main(tmp_path / "docs")
-    assert len(pictures) == 12
+    assert len(pictures) == 13
     follow = [picture.stem for picture in pictures if "prefers-color-scheme: dark" in picture.read_text("utf-8")]
-    assert len(follow) == 10
+    assert len(follow) == 11
     assert all(picture.read_text("utf-8").startswith("<?xml") for picture in pictures)
     assert max(picture.stat().st_size for picture in pictures) < 300_000
 

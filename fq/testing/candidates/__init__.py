@@ -1,7 +1,8 @@
 """The candidates that come with fq, a file for each framework, loaded only when it is installed.
 
 A file here defines ``candidates(arithmetic)``, a list of `fq.testing.Candidate`, and is named in `_FILES`. Where the
-framework quantizes to integers, ``quantizers(arithmetic)`` is a list of `fq.testing.Quantizer`.
+framework quantizes to integers, ``quantizers(arithmetic)`` is a list of `fq.testing.Quantizer`; where it rounds to
+float formats, ``rounders(arithmetic)`` is one of `fq.testing.Rounder`.
 """
 
 import importlib
@@ -9,9 +10,10 @@ from typing import Any
 
 from fq._input import one_line
 from fq.testing.quantizer import Quantizer
+from fq.testing.rounder import Rounder
 from fq.testing.subject import Candidate
 
-__all__ = ["load", "load_quantizers"]
+__all__ = ["load", "load_quantizers", "load_rounders"]
 
 _FILES = (
     "numpy_formula",
@@ -21,6 +23,8 @@ _FILES = (
     "onnx_runtime",
     "openvino_operation",
     "tensorflow_operation",
+    "ml_dtypes_casts",
+    "gfloat_rounding",
 )
 
 
@@ -68,6 +72,24 @@ def load_quantizers(arithmetic: str = "divide") -> tuple[list[Quantizer], list[s
     'NumPy formula'
     """
     return _load("quantizers", arithmetic)
+
+
+def load_rounders() -> tuple[list[Rounder], list[str]]:
+    """The roundings to float formats whose packages are installed, and why others are not.
+
+    Returns
+    -------
+    rounders : list of Rounder
+    absent : list of str
+        A line for each package that is not here.
+
+    Examples
+    --------
+    >>> rounders, absent = load_rounders()
+    >>> rounders[0].name.partition(",")[0]
+    'fq'
+    """
+    return _load("rounders", "divide")
 
 
 def _load(what: str, arithmetic: str) -> tuple[list[Any], list[str]]:

@@ -10,6 +10,7 @@ import numpy as np
 import fq
 from fq import _core
 from fq.testing.quantizer import Quantizer
+from fq.testing.rounder import FORMATS, FloatSupports, Rounder
 from fq.testing.subject import Candidate, Supports
 
 _ABOUT = "The kernels of one SIMD target."
@@ -35,6 +36,16 @@ def quantizers(arithmetic: str) -> list[Quantizer]:
         )
         for target in _core.targets()
     ]
+
+
+def rounders(_arithmetic: str) -> list[Rounder]:
+    """One for each target."""
+    supports = FloatSupports(_supports().dtypes)
+    return [Rounder(f"fq, {target}", partial(_run, target, _rounded), supports, _ABOUT) for target in _core.targets()]
+
+
+def _rounded(x: Any, scale: Any, format: str) -> Any:
+    return fq.floats.forward(x, scale, *FORMATS[format])
 
 
 def _dequantize(q: Any, scale: Any, zero_point: Any, *_: Any) -> Any:

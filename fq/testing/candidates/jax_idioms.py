@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fq.testing.quantizer import Quantizer
+from fq.testing.rounder import FORMATS, FloatSupports, Rounder
 from fq.testing.subject import Candidate, Supports
 
 _VERSIONS = {"JAX": jax.__version__}
@@ -18,8 +19,21 @@ _STOP = """\
 `x + stop_gradient(q - x)`: the gradient passes everywhere, clamped or not, and adding x back rounds y once more; an
 infinite x becomes NaN."""
 
+_CASTS = "`astype` of a float8, as ml_dtypes casts: NaN or an infinity beyond the largest number."
 _TO_INTEGERS = """\
 `clip(round(x / scale) + zero_point)`, then `astype`: XLA's conversion makes 0 of NaN."""
+
+
+def rounders(_arithmetic: str) -> list[Rounder]:
+    """A cast on the CPU."""
+    formats = tuple(name for name in FORMATS if hasattr(jnp, f"float8_{name}"))
+    supports = FloatSupports(("float32", "float16", "bfloat16"), formats=formats, scales=False)
+    return [Rounder("JAX cast", _cast, supports, _CASTS, _VERSIONS)]
+
+
+def _cast(x: Any, _scale: Any, format: str) -> Any:
+    x = jnp.asarray(x)
+    return x.astype(getattr(jnp, f"float8_{format}")).astype(x.dtype)
 
 
 def candidates(_arithmetic: str) -> list[Candidate]:

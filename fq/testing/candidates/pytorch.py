@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fq.testing.quantizer import Quantizer
+from fq.testing.rounder import FORMATS, FloatSupports, Rounder
 from fq.testing.subject import Candidate, Supports
 
 _VERSIONS = {"PyTorch": str(torch.__version__)}
@@ -24,6 +25,9 @@ before rounding, and truncate zero_point + 0.5: with a negative zero_point they 
 _TO_INTEGERS = """\
 `torch.quantize_per_tensor` multiplies by 1 / scale, and gives tensors that hold their scale. NaN is converted to an
 integer as the processor does."""
+_CASTS = """\
+`Tensor.to` of a float8: beyond the largest number float8_e4m3fn saturates since PyTorch 2.13, infinities too;
+float8_e5m2 gives infinities, and the FNUZ formats NaN."""
 _QTYPES = {(-128, 127): torch.qint8, (0, 255): torch.quint8}
 
 
@@ -46,6 +50,17 @@ def candidates(_arithmetic: str) -> list[Candidate]:
             learnable=_learnable,
         ),
     ]
+
+
+def rounders(_arithmetic: str) -> list[Rounder]:
+    """Casts to the types that PyTorch has."""
+    formats = tuple(name for name in FORMATS if hasattr(torch, f"float8_{name}"))
+    types = ("float32", "float16", "bfloat16", "float64")
+    return [Rounder("PyTorch cast", _cast, FloatSupports(types, formats=formats, scales=False), _CASTS, _VERSIONS)]
+
+
+def _cast(x: Any, _scale: Any, format: str) -> Any:
+    return x.to(getattr(torch, f"float8_{format}")).to(x.dtype)
 
 
 def _tensor_y(x: Any, *qparams: Any) -> Any:

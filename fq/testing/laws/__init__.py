@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from fq.testing.laws import gradients, integers, learnable, masks, residual, shapes, types, values
+from fq.testing.laws import floats, gradients, integers, learnable, masks, residual, shapes, types, values
 from fq.testing.laws.law import Difference, Law
 
-__all__ = ["ALL", "OF_INTEGERS", "Difference", "Law", "law_named"]
+__all__ = ["ALL", "OF_FLOATS", "OF_INTEGERS", "Difference", "Law", "law_named"]
 
 #: The laws, each a `Law`; their names are the rows of ``python -m fq equivalence``.
 ALL = (
@@ -21,6 +21,9 @@ ALL = (
 #: The laws of quantization to integers, each a `Law`, for `check_quantizer`.
 OF_INTEGERS = integers.LAWS
 
+#: The laws of rounding to float formats, each a `Law`, for `check_floats`.
+OF_FLOATS = floats.LAWS
+
 
 def law_named(name: str, among: Sequence[Law] = ALL) -> Law:
     """The law of this name.
@@ -29,7 +32,7 @@ def law_named(name: str, among: Sequence[Law] = ALL) -> Law:
     ----------
     name : str
     among : sequence of Law, optional
-        The laws to choose from: `ALL`, or `OF_INTEGERS`.
+        The laws to choose from: `ALL`, `OF_INTEGERS` or `OF_FLOATS`.
 
     Returns
     -------
