@@ -133,6 +133,7 @@ def cells(chosen, functions):
     ]
     found += [partial(sections.groups_cell, n, group, target) for group in GROUPS for n in chosen.sizes]
     alone = [sections.allocating_cell, sections.read_cell, *[sections.integers_cell] * hasattr(fq, "quantize")]
+    alone += [sections.formats_cell] * hasattr(fq, "blocks")
     found += [partial(cell, n, target) for cell in alone for n in chosen.sizes]
     found += [
         partial(sections.learnable_cell, title, shape(n), axis, target, chosen.peers)

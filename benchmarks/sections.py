@@ -171,6 +171,28 @@ def integers_cell(size, target):
     return Cell("integers", "float32", x.shape, x.size, [copy_of(x), *ours(calls, target, "8 bits, or 4 packed")])
 
 
+def formats_cell(size, target):
+    """Float formats, other rules of rounding, and blocks along rows of 1024: beside the copy."""
+    x = normal((-(-size // 1024), 1024), np.float32, 1)
+    y, mask = touched(x.shape, x.dtype), touched(x.shape, bool)
+    levels = np.array(SCALE, np.float32), np.array(ZERO_POINT, np.int64), QMIN, QMAX
+    calls = {}
+    for name in ("e4m3fn", "e2m1fn"):
+        given = (x, np.float32(1), *getattr(fq.formats, name))
+        calls[f"floats.fake_quantize {name}"] = partial(fq.floats.fake_quantize, *given, out=y)
+        calls[f"floats.forward {name}"] = partial(fq.floats.forward, *given, out=(y, mask))
+    rules = [rule for rule in fq.rounding.__all__ if isinstance(getattr(fq.rounding, rule), fq.rounding.Rounding)]
+    for rule in rules:
+        calls[f"rounding.{rule}.forward"] = partial(getattr(fq.rounding, rule).forward, x, *levels, out=(y, mask))
+    calls["stochastic.forward"] = partial(fq.stochastic.forward, x, *levels, key=1, out=(y, mask))
+    blocks = [name for name in fq.formats.__all__ if isinstance(getattr(fq.formats, name), fq.formats.BlockFormat)]
+    for name in blocks:
+        format = getattr(fq.formats, name)
+        scale = fq.blocks.quantize(x, format).tensor_scale
+        calls[f"blocks.forward_packed {name}"] = partial(fq.blocks.forward_packed, x, format, tensor_scale=scale)
+    return Cell("formats and rounding", "float32", x.shape, x.size, [copy_of(x), *ours(calls, target, "y and a mask")])
+
+
 def allocating_cell(size, target):
     """Calls that make their outputs, beside a copy that does."""
     x = normal((size,), np.float32, 1)

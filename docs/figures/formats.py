@@ -30,7 +30,8 @@ def _grids(axes):
     for row, name in enumerate(SHOWN, 1):
         grid = getattr(fq.formats, name)
         found = numbers(grid) / grid.max
-        axes.plot(found, np.full(len(found), row), "|", color=BLUE, markersize=18, alpha=0.8 if len(found) < 40 else 0.5)
+        alpha = 0.8 if len(found) < 40 else 0.5
+        axes.plot(found, np.full(len(found), row), "|", color=BLUE, markersize=18, alpha=alpha)
     axes.set_yticks(range(len(SHOWN) + 1), ["int4", *SHOWN])
     axes.set(xlabel="positive numbers, as parts of the largest one", xlim=(-0.02, 1.02))
     axes.invert_yaxis()
