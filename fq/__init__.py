@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
         "(a plain 'pip install .' is hidden there by the source folder fq/)"
     ) from error
 
-from fq import _docs, _errors, blocks, floats, formats, gradcheck, reciprocal, reference, rounding, stochastic
+from fq import _docs, _errors, blocks, dialects, floats, formats, gradcheck, reciprocal, reference, rounding, stochastic
 from fq.calibration import MovingAverage, calibrate, grouped, sqnr
 from fq.integers import dequantize, dequantize_packed, pack, quantize, quantize_packed, unpack
 from fq.learnable import (
@@ -62,6 +62,7 @@ __all__ = [
     "choose_qparams",
     "dequantize",
     "dequantize_packed",
+    "dialects",
     "fake_quantize",
     "floats",
     "formats",

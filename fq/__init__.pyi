@@ -1,6 +1,6 @@
 """The public names of fq, for type checkers."""
 
-from fq import blocks, floats, formats, gradcheck, reciprocal, reference, rounding, stochastic
+from fq import blocks, dialects, floats, formats, gradcheck, reciprocal, reference, rounding, stochastic
 from fq._core import (
     _Backward,
     _BackwardPacked,
@@ -49,6 +49,7 @@ __all__ = [
     "choose_qparams",
     "dequantize",
     "dequantize_packed",
+    "dialects",
     "fake_quantize",
     "floats",
     "formats",

@@ -60,7 +60,7 @@ def forward(
     x = _native(x)
     compute = _type_computed_in(x)
     with np.errstate(all="ignore"):
-        scale, largest = np.asarray(scale).astype(compute), np.asarray(max).astype(compute)
+        scale, largest = _real("scale", scale, compute), _real("max", max, compute)
         _check(scale, mantissa_bits, min_exponent, largest, signed_zero)
         q = x.astype(compute) / scale
         r = round_to(q, mantissa_bits, min_exponent)
@@ -112,11 +112,13 @@ def forward_packed(
     y : array of the type of x
     bits : array of uint8
     """
+    if not np.ndim(x):
+        raise ValueError("x must have an axis, the last one being packed")
     format = (mantissa_bits, min_exponent, max, signed_zero)
     inner = [np.asarray(one)[..., np.newaxis] if np.ndim(one) else one for one in format]
     y, mask = forward(x, scale, *inner)
-    if not mask.ndim:
-        raise ValueError("x must have an axis, the last one being packed")
+    if mask.shape[-1] != np.shape(x)[-1]:
+        raise ValueError(f"the last axis of scale must be 1 or that of x, {np.shape(x)[-1]}, got {np.shape(scale)[-1]}")
     return y, np.packbits(mask, axis=-1, bitorder="little")
 
 
@@ -140,11 +142,20 @@ def backward_recompute(
     -------
     dx : array or scalar of the type of x
     """
-    from fq.reference import _native, backward
+    from fq.reference import _dy_like, backward
 
+    dy, x = _dy_like(dy, x)
     with np.errstate(all="ignore"):
-        dy = _native(dy).astype(np.asarray(x).dtype)
+        dy = dy.astype(x.dtype)
     return backward(dy, forward(x, scale, mantissa_bits, min_exponent, max, signed_zero)[1])
+
+
+def _real(name: str, given: ArrayLike, compute: Any) -> Array:
+    """In the type computed in."""
+    array = np.asarray(given)
+    if not np.can_cast(array.dtype, compute, "same_kind"):
+        raise TypeError(f"{name} must be a real number or an array of them, got {array.dtype}")
+    return array.astype(compute)
 
 
 def _check(scale: Array, mantissa_bits: Any, min_exponent: Any, largest: Array, signed_zero: Any) -> None:

@@ -184,11 +184,7 @@ def backward_recompute(
     -------
     dx : array or scalar of the type of x
     """
-    dy, x = _native(dy), _native(x)
-    if dy.dtype.name not in _TYPES:
-        raise TypeError(f"dy must be {_TYPE_NAMES}, got {dy.dtype}")
-    if not np.can_cast(dy.dtype, x.dtype, "same_kind"):
-        raise TypeError(f"dy of {dy.dtype} is not cast to {x.dtype}, the type of x, whose range is smaller")
+    dy, x = _dy_like(dy, x)
     with np.errstate(all="ignore"):
         dy = dy.astype(x.dtype, copy=False)
     return backward(dy, forward(x, scale, zero_point, qmin, qmax, arithmetic=arithmetic, rounding=rounding)[1])
@@ -728,6 +724,16 @@ def _native(x: ArrayLike) -> Array:
     """An array of the machine's byte order, as every ufunc gives."""
     x = _array(x)
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def _dy_like(dy: ArrayLike, x: ArrayLike) -> tuple[Array, Array]:
+    """dy and x as arrays, where dy can be cast to the type of x."""
+    dy, x = _native(dy), _native(x)
+    if dy.dtype.name not in _TYPES:
+        raise TypeError(f"dy must be {_TYPE_NAMES}, got {dy.dtype}")
+    if not np.can_cast(dy.dtype, x.dtype, "same_kind"):
+        raise TypeError(f"dy of {dy.dtype} is not cast to {x.dtype}, the type of x, whose range is smaller")
+    return dy, x
 
 
 def _type_computed_in(x: Array) -> type[np.floating[Any]]:

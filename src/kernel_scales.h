@@ -2,6 +2,9 @@
 typedef FQ_PASTE(FQ_BITS, COMPUTE) C(bits);
 enum { C(FRACTION) = sizeof(C(bits)) == 8 ? 52 : 23, C(BIAS) = sizeof(C(bits)) == 8 ? 1023 : 127 };
 
+/* All bits but the sign's. */
+#define MOST_BITS_OF(bits) (sizeof(bits) == 8 ? (bits)INT64_MAX : (bits)INT32_MAX)
+
 static FQ_INLINE C(bits) C(bits_of)(C(elem) value)
 {
     C(bits) bits;
@@ -12,9 +15,9 @@ static FQ_INLINE C(bits) C(bits_of)(C(elem) value)
 /* The bits of the largest magnitude, those of an infinity or NaN above all others. */
 static FQ_INLINE C(bits) C(top)(const C(elem) * x, size_t n, C(bits) top)
 {
-    const C(bits) sign = (C(bits))1 << (8 * sizeof(C(bits)) - 1);
+    const C(bits) most = MOST_BITS_OF(C(bits));
     for (size_t i = 0; i < n; i++) {
-        const C(bits) size = C(bits_of)(x[i]) & ~sign;
+        const C(bits) size = C(bits_of)(x[i]) & most;
         top = size > top ? size : top;
     }
     return top;
@@ -23,9 +26,9 @@ static FQ_INLINE C(bits) C(top)(const C(elem) * x, size_t n, C(bits) top)
 /* The same of each of n columns. */
 static FQ_INLINE void C(top_of_columns)(C(bits) *restrict top, const C(elem) *restrict row, size_t n)
 {
-    const C(bits) sign = (C(bits))1 << (8 * sizeof(C(bits)) - 1);
+    const C(bits) most = MOST_BITS_OF(C(bits));
     for (size_t j = 0; j < n; j++) {
-        const C(bits) size = C(bits_of)(row[j]) & ~sign;
+        const C(bits) size = C(bits_of)(row[j]) & most;
         top[j] = size > top[j] ? size : top[j];
     }
 }
@@ -88,8 +91,9 @@ static FQ_INLINE void C(make_e8m0)(C(block_scales) * s, const C(block_rule) * r,
 {
     const C(bits) infinity = (C(bits))(2 * C(BIAS) + 1) << C(FRACTION);
     for (size_t j = 0; j < n; j++) {
-        const int k = (int)((s->top[j] + r->up) >> C(FRACTION)) - C(BIAS) - r->least + 127;
-        const int code = k < 0 ? 0 : k > 254 ? 254 : k, finite = s->top[j] < infinity;
+        const int finite = s->top[j] < infinity;
+        const int k = (int)(((finite ? s->top[j] : 0) + r->up) >> C(FRACTION)) - C(BIAS) - r->least + 127;
+        const int code = k < 0 ? 0 : k > 254 ? 254 : k;
         s->scale[j] = finite ? C(power)(code) : (C(elem))NAN, s->inv[j] = finite ? C(power)(254 - code) : (C(elem))NAN;
         s->code[j] = (uint8_t)(finite ? code : 255);
     }
@@ -175,4 +179,5 @@ static FQ_ONE_COPY void C(round_runs)(C(elem) * to, const C(elem) * from, size_t
     }
 }
 
+#undef MOST_BITS_OF
 #undef COMPUTE

@@ -17,6 +17,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -32,6 +33,14 @@ with atheris.instrument_imports(include=["fq"], exclude=["fq.reference"]):
 OPERATIONS = _core.operations()
 NAMES = tuple(OPERATIONS)
 ELEMENTWISE = [name for name, ufunc in _core.divide.items() if ufunc.signature is None]
+ON_FORMATS = _core.operations("floats")
+ROUNDINGS = [one for one in _core.rules() if isinstance(getattr(fq.rounding, one, None), fq.rounding.Rounding)]
+# Float formats, and what is none: bits, an exponent and a largest number that are refused, and other types.
+FORMATS = [
+    *(one for name in fq.formats.__all__ if isinstance(one := getattr(fq.formats, name), fq.formats.FloatGrid)),
+    *((10, -126, 2.0**100, True), (0, 3, 8.0, False), (11, 0, 1.0, True), (3, -127, 1.0, True), (3, 0, 7.6, True)),
+    *((3, 0, np.nan, True), (3, 0, 2.0**107, True), (3.0, 0, 1.0, True), (3, 0, 1.0, 1), (3, 0, -1.0, True)),
+]
 GRADIENTS = [name for name, operation in OPERATIONS.items() if operation["reduction"]]  # sums, in any order
 OTHERS = "choose_qparams", "integers", "methods", "observer", "settings"
 # What fq takes and the reference refuses.
@@ -98,10 +107,13 @@ def is_large(name, given):
 
 def check(name, source):
     """One call of fq beside one of the reference, then perhaps one with out=."""
-    operation = OPERATIONS[name]
-    reciprocal = source.chance(3) and bool(operation["parameters"])
-    ours = named(getattr(fq.reciprocal if reciprocal else fq, name), operation, source)
+    operation, rule = OPERATIONS[name], rule_for(name, source)
+    ours, theirs = functions(name, rule)
     given = source.arguments(operation)
+    if rule == "floats":
+        operation = ON_FORMATS[name]
+        given = (*given[: len(operation["inputs"]) + 1], *source.pick(FORMATS))
+    ours = named(ours, operation, source)
     if is_large(name, given):
         count("too large to try")
         return
@@ -110,9 +122,8 @@ def check(name, source):
     assert outcome(ours, given)[0] == kind, "the second call differs"
     for one, copy in zip(given, kept, strict=True):
         assert not isinstance(one, np.ndarray) or one.tobytes() == copy.tobytes(), "an input was changed"
-    how = {"arithmetic": "reciprocal"} if reciprocal else {}
     with np.errstate(all="ignore"):
-        expected_kind, expected = outcome(getattr(fq.reference, name), kept, **how)
+        expected_kind, expected = outcome(theirs, kept)
     if kind != expected_kind:
         wrong = kind == "refused" or not any(so(kept) for so in INTENDED.values())
         assert not wrong, (name, kind, found, expected_kind, expected, kept)
@@ -124,6 +135,26 @@ def check(name, source):
         compare(name, found, expected, kept)
         if source.chance(2):
             check_out(name, ours, source, given, kept, expected)
+
+
+def rule_for(name, source):
+    """How to divide and to round."""
+    if not OPERATIONS[name]["parameters"]:
+        return "divide"
+    rules = ["divide", "divide", "reciprocal", *(["floats", *ROUNDINGS] if name in ON_FORMATS else [])]
+    return source.pick(rules)
+
+
+def functions(name, rule):
+    """That of fq, and that of the reference."""
+    if rule == "floats":
+        return getattr(fq.floats, name), getattr(fq.reference.floats, name)
+    reference = getattr(fq.reference, name)
+    if rule in ROUNDINGS:
+        return getattr(getattr(fq.rounding, rule), name), partial(reference, rounding=rule)
+    if rule == "reciprocal":
+        return getattr(fq.reciprocal, name), partial(reference, arithmetic=rule)
+    return getattr(fq, name), reference
 
 
 def named(function, operation, source):

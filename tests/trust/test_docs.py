@@ -22,6 +22,11 @@ MODULES = [
     "fq",
     "fq.blocks",
     "fq.dask",
+    "fq.dialects",
+    "fq.dialects.onnx",
+    "fq.dialects.openvino",
+    "fq.dialects.tensorflow",
+    "fq.dialects.torch",
     "fq.floats",
     "fq.formats",
     "fq.gradcheck",
@@ -116,7 +121,7 @@ def test_every_public_name_is_documented_in_numpy_style(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_the_api_pages_list_exactly_the_public_names(module):
     page = (DOCS / "api" / f"{module.removeprefix('fq.')}.md").read_text("utf-8")
-    submodules = {one.removeprefix("fq.") for one in MODULES} if module == "fq" else set()
+    submodules = {one.removeprefix(f"{module}.") for one in MODULES}
     listed = re.findall(rf"^\.\. auto(?!module)\w+:: {re.escape(module)}\.(\w+)$", page, re.MULTILINE)
     assert sorted(listed) == sorted(set(imported(module).__all__) - submodules)
     assert f".. automodule:: {module}\n" in page
@@ -130,7 +135,7 @@ def test_the_index_of_the_api_has_a_line_on_each_public_name(module, monkeypatch
     tables, found = importlib.import_module("docs.api_tables"), imported(module)
     text = (DOCS / "api" / f"{module.removeprefix('fq.')}.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| \{py:obj\}`~([\w.]+)` \| (.+) \|$", tables.table(text), re.MULTILINE))
-    submodules = {one.removeprefix("fq.") for one in MODULES} if module == "fq" else set()
+    submodules = {one.removeprefix(f"{module}.") for one in MODULES}
     assert sorted(rows) == sorted(f"{module}.{name}" for name in set(found.__all__) - submodules)
     assert all(row.endswith(".") for row in rows.values())
     index = (DOCS / "api" / "index.md").read_text("utf-8").partition("toctree")[2]
