@@ -4,6 +4,7 @@ Names and sections come from the rows of src/ops.h. Here stand the texts: a summ
 what each argument is.
 """
 
+import re
 from textwrap import fill
 
 from fq import _core
@@ -456,7 +457,7 @@ def _sections(name, rule):
     return "\n\n".join(
         (
             _section("Parameters", parts),
-            _section("Returns", [_output(name, one) for one in outputs]),
+            _section("Returns", [_output(name, one, rule) for one in outputs]),
             _section("Raises", [f"{error}\n{fill(text, 115, **_INDENT)}" for error, text in raises.items()]),
         )
     )
@@ -484,7 +485,9 @@ _KEPT = {
 }
 
 
-def _output(name, one):
+def _output(name, one, rule):
+    if rule == "floats":  # which leaves the backward to fq
+        return re.sub(r"`(backward\w*)`", r"`fq.\1`", _OUTPUTS[one])
     return _CODES.format(**_KEPT[name]) if one == "residual" else _OUTPUTS[one]
 
 

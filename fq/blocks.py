@@ -109,7 +109,7 @@ def forward(
     Raises
     ------
     TypeError
-        If x is not of the four types, or format is not a `BlockFormat`.
+        If x is not of the four types, or format is not a `fq.formats.BlockFormat`.
     ValueError
         If axis is out of range, the block has no element, no rule or kind of scale has the name, the grid is none of
         float32, or tensor_scale is not positive.
@@ -238,7 +238,7 @@ def dequantize(
     Raises
     ------
     TypeError
-        If codes are not bytes, or format is not a `BlockFormat`.
+        If codes are not bytes, or format is not a `fq.formats.BlockFormat`.
     ValueError
         If a code is none of the format, or shapes do not fit.
 

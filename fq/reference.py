@@ -9,8 +9,8 @@
 
 Below, zero_point is subtracted from the levels in place of being added to x / scale: the same comparison, and exact
 however large x is. Each function takes ``arithmetic="divide"`` (x / scale) or ``"reciprocal"`` (x * (1 / scale)), and
-those that round take ``rounding="half_even"`` or another rule. `fq.reference.floats`, `fq.reference.blocks`
-and `fq.reference.stochastic` are those of the modules of these names.
+those that round take ``rounding="half_even"`` or another rule. ``floats``, ``blocks`` and
+``stochastic`` in it are those of the modules of these names.
 """
 
 import math

@@ -41,7 +41,7 @@ class Rounding:
         return f"fq.rounding.{self.name}"
 
 
-#: To the nearest, halves away from zero: C's `round`, and what most deployment toolkits of integers do.
+#: To the nearest, halves away from zero: C's ``round``, and what most deployment toolkits of integers do.
 half_away = Rounding("half_away")
 #: To the nearest, halves up: floor(q + 1/2), TensorFlow's and OpenVINO's.
 half_up = Rounding("half_up")

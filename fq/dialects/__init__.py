@@ -4,7 +4,7 @@
 
     y, mask = fq.dialects.torch.forward(x, scale, zero_point, -128, 127)
 
-Each module has `fake_quantize`, `forward` and `backward` with the parameters of its framework, and says how these
+Each module has ``fake_quantize``, ``forward`` and ``backward`` with the parameters of its framework, and says how these
 differ from `fq`: the arithmetic, the rounding, NaN and the zero point. None imports the framework.
 """
 

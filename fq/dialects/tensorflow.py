@@ -1,4 +1,4 @@
-"""TensorFlow's: `tf.quantization.fake_quant_with_min_max_vars` and, with ends that broadcast, `..._per_channel`.
+"""TensorFlow's: ``tf.quantization.fake_quant_with_min_max_vars`` and, with ends that broadcast, ``..._per_channel``.
 
 Arithmetic: float32, of a range that is nudged so that 0.0 is a level; the clamped x less the first value, divided by
 scale. Rounding: half up, floor(q + 1/2) in float32. NaN stays NaN. Infinities clamp. Zero point: the one nearest to
@@ -53,7 +53,7 @@ def nudged(min: ArrayLike, max: ArrayLike, num_bits: int = 8, narrow_range: bool
 
 
 def fake_quantize(x: ArrayLike, min: ArrayLike, max: ArrayLike, num_bits: int = 8, narrow_range: bool = False) -> Array:
-    """What `tf.quantization.fake_quant_with_min_max_vars` gives.
+    """What ``tf.quantization.fake_quant_with_min_max_vars`` gives.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""PyTorch's: `torch.fake_quantize_per_tensor_affine` and, with arrays that broadcast, `..._per_channel_affine`.
+"""PyTorch's: ``torch.fake_quantize_per_tensor_affine`` and, with arrays that broadcast, ``..._per_channel_affine``.
 
 Arithmetic: x * (1 / scale), where 1 / scale is rounded to float32, for float64 too; the level times scale in float32.
 Rounding: half to even. NaN: the first level, its mask False. Infinities clamp. Zero point: an integer within
@@ -20,7 +20,7 @@ __all__ = ["backward", "fake_quantize", "forward"]
 def fake_quantize(
     x: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, quant_min: ArrayLike, quant_max: ArrayLike
 ) -> Array:
-    """What `torch.fake_quantize_per_tensor_affine` gives.
+    """What ``torch.fake_quantize_per_tensor_affine`` gives.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def fake_quantize(
 def forward(
     x: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, quant_min: ArrayLike, quant_max: ArrayLike
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """The same, and the mask of `torch.ops.aten.fake_quantize_per_tensor_affine_cachemask`.
+    """The same, and the mask of ``torch.ops.aten.fake_quantize_per_tensor_affine_cachemask``.
 
     Parameters
     ----------

@@ -180,7 +180,7 @@ def fake_quantize_float(x, scale, format, *, via=None):
     Raises
     ------
     TypeError
-        If x is not of the four types, or format is not a `FloatGrid`.
+        If x is not of the four types, or format is not a `fq.formats.FloatGrid`.
     ValueError
         If scale does not broadcast into x, or scale or format is refused by `fq.floats.fake_quantize`: as of
         `fake_quantize`.

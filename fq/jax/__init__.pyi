@@ -8,6 +8,7 @@ import jax
 import jax.export
 from jax.typing import ArrayLike, DTypeLike
 
+from fq.formats import BlockFormat, FloatGrid
 from fq.qparams import QParams
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "dequantize",
     "export_checks",
     "fake_quantize",
+    "fake_quantize_blocks",
+    "fake_quantize_float",
     "fake_quantize_learnable",
     "grouped",
     "quantize",
@@ -55,6 +58,12 @@ def fake_quantize(
     *,
     reciprocal: bool = False,
     via: Literal["c", "xla", "callback"] | None = None,
+) -> jax.Array: ...
+def fake_quantize_float(
+    x: ArrayLike, scale: ArrayLike, format: FloatGrid, *, via: Literal["c", "xla", "callback"] | None = None
+) -> jax.Array: ...
+def fake_quantize_blocks(
+    x: ArrayLike, format: BlockFormat, *, axis: int = -1, tensor_scale: ArrayLike | None = None
 ) -> jax.Array: ...
 def fake_quantize_learnable(
     x: ArrayLike,

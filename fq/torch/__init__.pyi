@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch.ao import quantization
 
+from fq.formats import BlockFormat, FloatGrid
 from fq.qparams import QParams
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "choose_qparams",
     "dequantize",
     "fake_quantize",
+    "fake_quantize_blocks",
+    "fake_quantize_float",
     "fake_quantize_learnable",
     "get_default_qat_qconfig",
     "get_default_qat_qconfig_mapping",
@@ -77,6 +80,10 @@ def fake_quantize(
     *,
     reciprocal: bool = False,
     inplace: bool = False,
+) -> torch.Tensor: ...
+def fake_quantize_float(x: torch.Tensor, scale: torch.Tensor | ArrayLike, format: FloatGrid) -> torch.Tensor: ...
+def fake_quantize_blocks(
+    x: torch.Tensor, format: BlockFormat, *, axis: int = -1, tensor_scale: float | None = None
 ) -> torch.Tensor: ...
 def fake_quantize_learnable(
     x: torch.Tensor,
