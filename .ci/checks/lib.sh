@@ -11,7 +11,7 @@ ccache=$(command -v ccache || true)
 export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1 CC="${ccache:+ccache }gcc"
 targets=$(cd "$root/src" && ls target_*.c | sed 's/target_\(.*\)\.c/\1/')
 named=-DFQ_TARGETS=$(printf 'X(%s)' $targets)
-layers="dispatch cpu params operations plan map reduce observe counts threads cache pages $(printf 'target_%s ' $targets)"
+layers="dispatch cpu formats params operations plan map reduce observe counts threads cache pages $(printf 'target_%s ' $targets)"
 
 # build_c COMPILER PROGRAM FLAGS...: a program of tests/c with all layers below Python, as $work/PROGRAM
 build_c() {
