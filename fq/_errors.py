@@ -37,10 +37,8 @@ def check(rule: str, name: str, given: tuple[Any, ...]) -> None:
     operation = _OPERATIONS[rule][name]
     loses_masks = operation["reduction"] or operation["packed"]
     for label, one in zip(_names(rule, name), given, strict=True):
-        if loses_masks and isinstance(one, np.ma.MaskedArray):
-            raise TypeError(
-                f"{label} must not be a masked array, whose mask would be lost: {label}.filled(value) or {label}.data"
-            )
+        if loses_masks:
+            refuse_masked(label, one)
         if label in _LEVELS and not isinstance(one, int) and not _overrides(one):
             _check_level(label, one)
 
@@ -140,6 +138,14 @@ def _about_out(outputs: list[str], out: Any) -> Exception | None:
 
 def _names(rule: str, name: str) -> list[str]:
     return _OPERATIONS[rule][name]["inputs"] + _OPERATIONS[rule][name]["parameters"]
+
+
+def refuse_masked(label: str, given: Any) -> None:
+    """TypeError for a masked array, whose mask would be lost."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError(
+            f"{label} must not be a masked array, whose mask would be lost: {label}.filled(value) or {label}.data"
+        )
 
 
 def in_memory(given: Any) -> np.ndarray[Any, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fq import _core
-from fq._errors import in_memory
+from fq._errors import in_memory, refuse_masked
 from fq.formats import BlockFormat, FloatGrid, e4m3fn
 
 __all__ = ["BlockCodes", "dequantize", "fake_quantize", "forward", "forward_packed", "quantize"]
@@ -294,8 +294,7 @@ class _Call:
     def __init__(self, x: ArrayLike, format: BlockFormat, axis: int, tensor_scale: float | None) -> None:
         _check_format(format)
         x = in_memory(x)
-        if isinstance(x, np.ma.MaskedArray):
-            raise TypeError("x must not be a masked array, whose mask would be lost: x.filled(value) or x.data")
+        refuse_masked("x", x)
         native = np.asarray(x)
         if native.dtype.newbyteorder("=") not in _core.types():
             raise TypeError(

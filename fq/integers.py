@@ -408,10 +408,7 @@ def _checked_packed(packed: Any, bits: int, n: int) -> Array:
 
 
 def _unmasked(label: str, given: Any) -> Array:
-    if isinstance(given, np.ma.MaskedArray):
-        raise TypeError(
-            f"{label} must not be a masked array, whose mask would be lost: {label}.filled(value) or {label}.data"
-        )
+    _errors.refuse_masked(label, given)
     return np.asarray(_errors.in_memory(given))
 
 
