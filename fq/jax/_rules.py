@@ -13,39 +13,24 @@ from jax.interpreters import ad
 from fq.jax import _calls, _formula
 
 
-def fake_quantize(primals, tangents, via, reciprocal, **_):
-    """Of y alone: the mask is computed where it is needed."""
+def fake_quantize(of, primals, tangents, via, reciprocal, **_):
+    """Of y alone: the mask is computed where it is needed.
+
+    `of` begins the names of the functions: "floats_" for those that take a format in the place of the arithmetic.
+    """
     if type(tangents[0]) is ad.Zero:
-        y = _calls.bind("fake_quantize", via, reciprocal, *primals)
+        y = _calls.bind(f"{of}fake_quantize", via, reciprocal, *primals)
         return y, [_zero(y[0])]
-    y, bits = _calls.bind("forward_packed", via, reciprocal, *primals)
-    return [y], _calls.bind("backward_packed", via, reciprocal, tangents[0], bits)
+    y, bits = _calls.bind(f"{of}forward_packed", via, reciprocal, *primals)
+    return [y], _calls.bind("backward_packed", via, reciprocal is True, tangents[0], bits)
 
 
-def forward_packed(primals, tangents, via, reciprocal, **_):
+def forward_packed(of, primals, tangents, via, reciprocal, **_):
     """Of y; bits have none."""
-    y, bits = _calls.bind("forward_packed", via, reciprocal, *primals)
+    y, bits = _calls.bind(f"{of}forward_packed", via, reciprocal, *primals)
     dx = tangents[0]
     if type(dx) is not ad.Zero:
-        (dx,) = _calls.bind("backward_packed", via, reciprocal, dx, bits)
-    return [y, bits], [dx, _zero(bits)]
-
-
-def floats_fake_quantize(primals, tangents, via, reciprocal, **_):
-    """As `fake_quantize`; a format stands in the place of the arithmetic."""
-    if type(tangents[0]) is ad.Zero:
-        y = _calls.bind("floats_fake_quantize", via, reciprocal, *primals)
-        return y, [_zero(y[0])]
-    y, bits = _calls.bind("floats_forward_packed", via, reciprocal, *primals)
-    return [y], _calls.bind("backward_packed", via, False, tangents[0], bits)
-
-
-def floats_forward_packed(primals, tangents, via, reciprocal, **_):
-    """Of y; bits have none."""
-    y, bits = _calls.bind("floats_forward_packed", via, reciprocal, *primals)
-    dx = tangents[0]
-    if type(dx) is not ad.Zero:
-        (dx,) = _calls.bind("backward_packed", via, False, dx, bits)
+        (dx,) = _calls.bind("backward_packed", via, reciprocal is True, dx, bits)
     return [y, bits], [dx, _zero(bits)]
 
 
@@ -145,10 +130,8 @@ def _outside(reciprocal, x, scale, *levels):
 
 
 JVPS = {
-    "fake_quantize": fake_quantize,
-    "forward_packed": forward_packed,
-    "floats_fake_quantize": floats_fake_quantize,
-    "floats_forward_packed": floats_forward_packed,
+    **{f"{of}fake_quantize": partial(fake_quantize, of) for of in ("", "floats_")},
+    **{f"{of}forward_packed": partial(forward_packed, of) for of in ("", "floats_")},
     "backward_packed": backward_packed,
     "backward_learnable": backward_learnable,
     "learnable_tangent": learnable_tangent,
