@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fq import _core
-from fq._errors import in_memory
+from fq._errors import in_memory, refuse_masked
 from fq._words import MOST_WORDS, key_words, random_words
 
 __all__ = ["fake_quantize", "forward", "forward_packed"]
@@ -108,13 +108,14 @@ def forward(
 
     Notes
     -----
-    With q = x / scale, correctly rounded::
+    With q = x / scale, computed as `fq.forward` does, each operation correctly rounded::
 
         up   = q - floor(q) > (word + 1/2) / 2**16
         mask = qmin <= floor(q) + up + zero_point <= qmax
 
     The word of element i, in C order, is number i % 4 of the 16-bit halves, lower ones first, of the two outputs of
-    Threefry-2x32-20 for the counter i // 4. So P(up) is the fraction to 16 bits, and points of the grid never move.
+    Threefry-2x32-20 for the counter i // 4. So P(up) is the fraction to 16 bits, and points of the grid never move. The
+    subtraction is exact but for q between -1/2 and 0, whose fraction is rounded to the type of the computation.
 
     References
     ----------
@@ -180,8 +181,7 @@ def _in_parts(
 ) -> list[NDArray[Any]]:
     """The ufunc on parts of x, each with its words."""
     x, words, first = in_memory(x), key_words(key), _checked_start(start)
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError("x must not be a masked array, whose mask would be lost: x.filled(value) or x.data")
+    refuse_masked("x", x)
     ufunc, packed = _core.stochastic[name], name.endswith("packed")
     qparams = tuple(one if isinstance(one, (int, float)) else in_memory(one) for one in qparams)
     shape = _shape_of(x, qparams, packed)

@@ -44,15 +44,14 @@ static FQ_INLINE C(vec) C(half_up)(C(vec) v)
     return C(add)(r, C(drop_above)(C(set)(0.5), C(sub)(v, r), C(set)(1)));
 }
 
-/* Up where the fraction exceeds (word + 1/2) / 2**16. */
+/* Up where the fraction exceeds (word + 1/2) / 2**16. Its subtraction rounds for v between -1/2 and 0 alone. */
 static FQ_INLINE C(vec) C(by_words)(C(vec) v, const uint16_t *words)
 {
     const C(vec) down = C(floor)(v), word = C(add)(C(read_words)(words), C(set)(0.5));
     return C(add)(down, C(keep_above)(C(sub)(v, down), C(mul)(word, C(set)(0x1p-16)), C(set)(1)));
 }
 
-/* The point of the grid, as far as it goes, by the rule, of v = x / scale. Fractions are exact; those of infinities are NaN, and add nothing, or
- * 1. */
+/* The point of v = x / scale by the rule, as if the grid went on. The fraction of an infinity is NaN: it stays one. */
 static FQ_INLINE C(vec) C(point)(C(vec) v, C(vec) x, fq_rule rule, const uint16_t *words, const C(format) * format)
 {
     switch (rule) {

@@ -68,6 +68,18 @@ def test_what_is_no_key_is_refused_with_its_value(key):
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES, ids=str)
+def test_fractions_one_spacing_from_their_word_equal_the_reference(dtype, target):
+    words = random_words((4096,), key_words(KEY), 0)
+    limits = (words + 0.5) / 2**16
+    for at in (limits - 1, limits):
+        x = at.astype(dtype)
+        for near in (x, np.nextafter(x, dtype.type(-1)), np.nextafter(x, dtype.type(1))):
+            assert_same(
+                fq.stochastic.forward(near, 1, *GRID, key=KEY), fq.reference.stochastic.forward(near, 1, *GRID, key=KEY)
+            )
+
+
+@pytest.mark.parametrize("dtype", FLOAT_TYPES, ids=str)
 def test_equals_the_reference_on_every_target(dtype, target):
     rng = np.random.default_rng(0)
     for n in (1, 3, 64, 200, 1031):
