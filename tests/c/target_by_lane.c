@@ -49,4 +49,6 @@ const fq_target fq_target_by_lane = {
     runs_here,
     {FQ_ENTRIES(F16, laned_f16) FQ_ENTRIES(BF16, laned_bf16) FQ_ENTRIES(F32, f32) FQ_ENTRIES(F64, f64)},
     {make_each_f32, make_each_f64},
-    FQ_OBSERVE_ENTRIES};
+    FQ_OBSERVE_ENTRIES words,
+    {FQ_BLOCKS_ENTRY(F16, laned_f16) FQ_BLOCKS_ENTRY(BF16, laned_bf16) FQ_BLOCKS_ENTRY(F32, f32)
+         FQ_BLOCKS_ENTRY(F64, f64)}};
