@@ -165,7 +165,7 @@ Examples
 >>> import numpy as np, fq
 >>> x = np.array([0.3, 1.0, 17.0, 500.0, -np.inf], np.float32)
 >>> fq.floats.fake_quantize(x, 1, *fq.formats.e4m3fn)
-array([   0.3125,    1.    ,   16.    ,  448.    , -448.    ],
+array([ 3.125e-01,  1.000e+00,  1.600e+01,  4.480e+02, -4.480e+02],
       dtype=float32)""",
     "forward": """\
 Round x to the numbers of a float format, and say which elements were inside its range.
