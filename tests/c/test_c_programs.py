@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import fq
+from fq.formats import BlockFormat
+
 PROGRAMS_IN = Path(__file__).resolve().parent
 SOURCES = PROGRAMS_IN.parents[1] / "src"
-PROGRAMS = ["kernel_test", "observe_test", "exhaustive", "division"]
+PROGRAMS = ["kernel_test", "blocks_test", "observe_test", "exhaustive", "division"]
 TARGETS = sorted(path.stem for path in SOURCES.glob("target_*.c"))
 LAYERS = ["dispatch", "cpu", "formats", "params", *TARGETS]
 OTHERS = [  # for the disassembly alone
@@ -95,21 +98,32 @@ def test_every_kernel_equals_the_portable_one(native):
     assert re.fullmatch(r"(\w+: \d{7,} comparisons, all equal\n)+", run(native / "kernel_test"))
 
 
+def test_random_words_and_blocks_equal_the_portable_ones(native):
+    assert re.fullmatch(r"(\w+: \d{6,} comparisons, all equal\n)+", run(native / "blocks_test"))
+
+
+def test_blocks_are_compared_in_every_format_that_has_a_name():
+    rows = re.findall(r'^    \{"(\w+)", (\d+),', (PROGRAMS_IN / "blocks_test.c").read_text(), re.MULTILINE)
+    named = {name: one for name in fq.formats.__all__ if isinstance(one := getattr(fq.formats, name), BlockFormat)}
+    assert {name: one.block for name, one in named.items()}.items() <= {name: int(n) for name, n in rows}.items()
+
+
 def test_what_an_observer_takes_equals_a_plain_loop(native):
     assert re.fullmatch(r"(\w+: \d{7,} comparisons, all equal\n)+", run(native / "observe_test"))
 
 
-def test_a_type_without_words_of_its_own_is_converted_lane_by_lane(tmp_path):
-    program, parts = tmp_path / "kernel_test", ["dispatch", "cpu", "formats", "params", "target_portable"]
+@pytest.mark.parametrize("name", ["kernel_test", "blocks_test"])
+def test_a_type_without_words_of_its_own_is_converted_lane_by_lane(name, tmp_path):
+    program, parts = tmp_path / name, ["dispatch", "cpu", "formats", "params", "target_portable"]
     sources = [
-        PROGRAMS_IN / "kernel_test.c",
+        PROGRAMS_IN / f"{name}.c",
         PROGRAMS_IN / "target_by_lane.c",
         *(SOURCES / f"{part}.c" for part in parts),
     ]
     flags = [*FLAGS.split(), "-O1", *WARNINGS.split(), f"-I{SOURCES}", named(["by_lane", "portable"])]
     run(needed("cc"), *flags, *sources, "-o", program, "-lm")
-    output = run(program, 11, 257)
-    assert re.fullmatch(r"by_lane: \d{6,} comparisons, all equal\nportable: \d{6,} comparisons, all equal\n", output)
+    output = run(program, *{"kernel_test": (11, 257), "blocks_test": (7,)}[name])
+    assert re.fullmatch(r"by_lane: \d{5,} comparisons, all equal\nportable: \d{5,} comparisons, all equal\n", output)
 
 
 @pytest.mark.slow
@@ -126,6 +140,12 @@ def test_fast_division_is_correctly_rounded_where_it_is_hardest(native):
 def test_neon_kernels_equal_the_portable_ones(neon):
     output = run(needed("qemu-aarch64"), neon / "kernel_test", 11, 257)
     assert re.fullmatch(r"neon: \d{6,} comparisons, all equal\nportable: \d{6,} comparisons, all equal\n", output)
+
+
+@pytest.mark.slow
+def test_random_words_and_blocks_by_neon_equal_the_portable_ones(neon):
+    output = run(needed("qemu-aarch64"), neon / "blocks_test", 11)
+    assert re.fullmatch(r"neon: \d{4,} comparisons, all equal\nportable: \d{4,} comparisons, all equal\n", output)
 
 
 @pytest.mark.slow
