@@ -10,6 +10,7 @@ alone. Threads, memory layouts, processors and chunks change nothing, and JAX's 
 """
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -216,8 +217,7 @@ def _filled(
 def _refuse_bad(dtype: np.dtype, qparams: tuple[Any, ...], packed: bool) -> None:
     """What the ufunc would refuse of a parameter, before anything is written."""
     ends = (np.asarray(one)[..., np.newaxis] if packed and np.ndim(one) else one for one in qparams[2:])
-    sets = np.zeros(_shape_of(np.zeros(()), qparams, packed), dtype)
-    _core.divide["fake_quantize"](sets, *qparams[:2], *ends)
+    _core.divide["fake_quantize"](np.zeros((), dtype), *qparams[:2], *ends)
 
 
 def _places(x: NDArray[Any], packed: bool, out: Any) -> tuple[NDArray[Any], list[NDArray[Any]]]:
@@ -241,14 +241,16 @@ def _part(one: Any, axes: int, part: slice, packed: bool, k: int) -> Any:
 
 
 def _shape_of(x: NDArray[Any], qparams: tuple[Any, ...], packed: bool) -> tuple[int, ...]:
-    """The broadcast shape; the ufunc itself says what does not fit."""
+    """The broadcast shape; the ufunc itself says what does not fit. np.broadcast_shapes knows 32 axes, ufuncs 64."""
     shapes = [np.shape(one) for one in qparams]
     if packed:
         shapes[2:] = [(*shape, 1) if shape else shape for shape in shapes[2:]]
-    try:
-        return np.broadcast_shapes(x.shape, *shapes)
-    except ValueError:
-        return x.shape
+    axes = list(zip_longest(*(shape[::-1] for shape in (x.shape, *shapes)), fillvalue=1))[::-1]
+    lengths = [set(axis) - {1} or {1} for axis in axes]
+    fits = all(len(one) == 1 for one in lengths)
+    if packed:  # whose last axis is that of x
+        fits = fits and x.ndim > 0 and lengths[-1] == {x.shape[-1]}
+    return tuple(one.pop() for one in lengths) if fits else x.shape
 
 
 def _checked_start(start: Any) -> int:

@@ -112,6 +112,23 @@ def test_any_layout_and_any_parts(data):
         fq.stochastic._AT_ONCE = before
 
 
+def test_arrays_of_more_axes_than_numpy_broadcasts_are_taken():
+    x = np.linspace(-2, 2, 6).reshape((1,) * 50 + (2, 3))
+    y, mask = fq.stochastic.forward(x, np.ones((2, 1)), *GRID, key=KEY)
+    assert_same(y.ravel(), fq.stochastic.fake_quantize(x.ravel(), 1, *GRID, key=KEY))
+    bits = np.packbits(mask.reshape(2, 3), axis=-1, bitorder="little")
+    assert_same(fq.stochastic.forward_packed(x, 1, *GRID, key=KEY)[1].reshape(2, 1), bits)
+
+
+@pytest.mark.parametrize("x", [np.float32(1), np.ones(1, np.float32), np.ones((2, 1), np.float32)])
+def test_a_packed_axis_is_that_of_x_as_in_fq_itself(x):
+    for function, how in (fq.forward_packed, {}), (fq.stochastic.forward_packed, {"key": KEY}):
+        with pytest.raises(
+            ValueError, match=r"must have an axis|the last axis of scale must be 1 or that of x, 1, got 3"
+        ):
+            function(x, np.ones(3), *GRID, **how)
+
+
 def test_out_is_written_and_what_lies_across_x_is_seen(monkeypatch):
     monkeypatch.setattr(fq.stochastic, "_AT_ONCE", 64)
     rng = np.random.default_rng(1)
