@@ -29,6 +29,7 @@ from inputs import ENDS, FLOATS, ODD_TYPES, Source
 with atheris.instrument_imports(include=["fq"], exclude=["fq.reference"]):
     import fq
     from fq import _core
+    from fq.formats import BlockFormat
 
 OPERATIONS = _core.operations()
 NAMES = tuple(OPERATIONS)
@@ -41,8 +42,31 @@ FORMATS = [
     *((10, -126, 2.0**100, True), (0, 3, 8.0, False), (11, 0, 1.0, True), (3, -127, 1.0, True), (3, 0, 7.6, True)),
     *((3, 0, np.nan, True), (3, 0, 2.0**107, True), (3.0, 0, 1.0, True), (3, 0, 1.0, 1), (3, 0, -1.0, True)),
 ]
+# Blocks, each format by every rule, and what is none: no element, no rule, no kind of scale, a grid that is refused.
+BLOCKS = [
+    *(
+        one._replace(rule=rule)
+        for name in fq.formats.__all__
+        if isinstance(one := getattr(fq.formats, name), BlockFormat)
+        for rule in ("floor", "up", "fit")
+    ),
+    *(BlockFormat(fq.formats.e2m1fn, *one) for one in ((1,), (5, "e4m3"), (8, "e8m0", "fit"), (100, "e8m0", "up"))),
+    *(BlockFormat(fq.formats.FloatGrid(*one), 7) for one in ((2, -1, 7.0, False), (10, -126, 2.0**100), (0, 3, 8.0))),
+]
+NO_BLOCKS = [
+    *(
+        BlockFormat(fq.formats.e2m1fn, *one)
+        for one in ((0,), (-1,), (2.0,), (True,), (32, "e5m2"), (32, "e8m0", "down"))
+    ),
+    *(BlockFormat(fq.formats.FloatGrid(*one)) for one in FORMATS[-8:-3]),
+    *(None, "mxfp4", tuple(fq.formats.mxfp4), fq.formats.e4m3fn),
+]
+GOOD_TENSOR_SCALES, TENSOR_SCALES = [1.0, 0.05, 2.0**-126, 3e38], [0.0, -1.0, 1e-45, float("nan"), float("inf"), 1e39]
+BLOCK_FUNCTIONS, STOCHASTIC = ([one for one in module.__all__ if one in NAMES] for module in (fq.blocks, fq.stochastic))
+KEYS = [0, 1, 2**32, 2**64 - 1, np.uint64(2**63), np.uint32([1, 2])]
+NO_KEYS = [-1, 2**64, 1.0, True, None, "1", np.uint32([1]), np.int64([1, 2])]
 GRADIENTS = [name for name, operation in OPERATIONS.items() if operation["reduction"]]  # sums, in any order
-OTHERS = "choose_qparams", "integers", "methods", "observer", "settings"
+OTHERS = "choose_qparams", "integers", "methods", "observer", "settings", "blocks", "stochastic"
 # What fq takes and the reference refuses.
 INTENDED = {
     "an empty result computes nothing, so its parameters are not checked": (
@@ -323,6 +347,99 @@ def check_back(source, name, q, arguments, bits):
     count("calls compared" if kind == "taken" else "refused by both")
     if kind == "taken":
         compare(function, found, expected, given)
+
+
+def check_blocks(source):
+    """Blocks along any axis: as the reference, or refused; and their codes and scales back, with the bits of y."""
+    x = source.array(source.shape(6), source.pick(FLOATS) if not source.chance(16) else source.pick(ODD_TYPES))
+    format = source.pick(BLOCKS) if not source.chance(8) else source.pick(NO_BLOCKS)
+    is_format = any(format is one for one in BLOCKS)
+    scaled = is_format and format.scale == "e4m3"
+    options = {
+        "axis": source.pick([-1, -1, 0, 1, -2, -3, 4]) if not source.chance(16) else source.pick([None, 0.0, True])
+    }
+    tensor_scale = source.pick([None, *GOOD_TENSOR_SCALES]) if scaled else None
+    tensor_scale = source.pick(TENSOR_SCALES) if source.chance(12) else tensor_scale
+    good = is_format and x.dtype.newbyteorder("=") in FLOATS and x.ndim and type(options["axis"]) is int
+    good = good and -x.ndim <= options["axis"] < x.ndim and tensor_scale in (None, *GOOD_TENSOR_SCALES * scaled)
+    name, kept = source.pick(BLOCK_FUNCTIONS), copies([x])
+    kind, found = outcome(getattr(fq.blocks, name), (x, format), tensor_scale=tensor_scale, **options)
+    assert (kind == "taken") == bool(good), (name, kind, found, x.dtype, x.shape, format, options, tensor_scale)
+    assert x.dtype.hasobject or x.tobytes() == kept[0].tobytes(), "an input was changed"
+    if kind == "refused":
+        count("refused by both")
+        return
+    if scaled and tensor_scale is None:
+        tensor_scale = tensor_scale_of(x, format)
+    given = np.float32(1.0 if tensor_scale is None else tensor_scale)
+    y, mask, scales = fq.reference.blocks.forward(x, format, tensor_scale=given, **options)
+    count("calls compared")
+    compare(name, found, masked(name, y, mask), (x, format, options, given))
+    check_stored(x, format, options, tensor_scale, y, scales)
+
+
+def tensor_scale_of(x, format):
+    """NVFP4's own: the largest finite magnitude / (448 * max), rounded in float32, normal; 1 where all is 0."""
+    finite = np.abs(np.where(np.isfinite(x), x, 0).astype(np.float64))
+    if not finite.any():
+        return 1.0
+    with np.errstate(all="ignore"):
+        scale = np.float32(finite.max()) / np.float32(448 * format.grid.max)
+    return float(np.clip(scale, np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+
+
+def masked(name, y, mask):
+    """The results of a function, of those of the reference's forward."""
+    if name == "fake_quantize":
+        return (y,)
+    return y, np.packbits(mask, axis=-1, bitorder="little") if name == "forward_packed" else mask
+
+
+def check_stored(x, format, options, tensor_scale, y, scales):
+    """quantize and dequantize, of a format whose numbers fit a byte."""
+    kind, stored = outcome(fq.blocks.quantize, (x, format), tensor_scale=tensor_scale, **options)
+    if kind == "refused":
+        assert "8 bits" in str(stored), (stored, format)
+        count("refused by both")
+        return
+    assert (stored[0].shape, stored[1].shape) == (x.shape, scales.shape), (stored, x.shape, format)
+    kind, back = outcome(fq.blocks.dequantize, (*stored, format), dtype=y.dtype, **options)
+    assert kind == "taken", (back, format, options, x.shape)
+    count("calls compared")
+    compare("dequantize", back, (y,), (x, format, options, tensor_scale))
+
+
+def check_stochastic(source):
+    """Stochastic rounding by any key, from any start, of an array in any layout: as the reference, or refused."""
+    name = source.pick(STOCHASTIC)
+    given = source.arguments(OPERATIONS[name])
+    if is_large(name, given):
+        count("too large to try")
+        return
+    key = source.pick(KEYS) if not source.chance(12) else source.pick(NO_KEYS)
+    start = source.pick([0, 1, 3, 255, 2**32, 2**34 - 7, 2**63, 2**64 - 2 * LARGE]) + source.number(0, 9)
+    start = source.pick([-1, 2**64 + 1, 2**70, 0.0, None, True]) if source.chance(12) else start
+    good = any(key is one for one in KEYS) and type(start) is int and 0 <= start <= 2**64 - 2 * LARGE + 9
+    kept = copies(given)
+    kind, found = outcome(getattr(fq.stochastic, name), given, key=key, start=start)
+    for one, copy in zip(given, kept, strict=True):
+        assert not isinstance(one, np.ndarray) or one.tobytes() == copy.tobytes(), "an input was changed"
+    refused = outcome(getattr(fq, name), given)[0] == "refused"  # for its other arguments
+    assert (kind == "taken") == (good and not refused), (name, kind, found, key, start, kept)
+    if kind == "refused":
+        count("refused by both")
+        return
+    if any(np.size(one) == 0 for one in given):
+        return
+    spread = kept if name != "forward_packed" else [*kept[:3], *map(unpacked, kept[3:])]
+    expected = fq.reference.stochastic.forward(*spread, key=key, start=start)
+    count("calls compared")
+    compare(name, found, masked(name, *expected), (kept, key, start))
+
+
+def unpacked(end):
+    """A qmin or qmax that lacks the axis that is packed, with it."""
+    return np.asarray(end)[..., np.newaxis] if np.ndim(end) else end
 
 
 def check_methods(source):
