@@ -203,7 +203,7 @@ static uint64_t few_bits(fq_type type, uint64_t exponent)
     return random_below(2) || bits == 0 ? bits : bits + random_below(3) - 1;
 }
 
-/* Stretches of any bits, of zeros, and of numbers of one size, a few of them with NaN or an infinity. Half of them are near 1. */
+/* Stretches of any bits, of zeros, and of numbers of one size, half of them near 1, a few with NaN or an infinity. */
 static void fill_pool(fq_type type)
 {
     const uint64_t exponents = infinity_of(type) >> fraction_bits(type), half = exponents / 2;
