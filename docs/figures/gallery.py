@@ -17,7 +17,7 @@ TITLES = {  # in the order of the page
     "jax_step": "A training step in JAX",
     "pytorch_memory": "What PyTorch keeps for the backward pass",
     "ranges": "Where to clip weights",
-    "granularity": "Scales per tensor, channel and group",
+    "formats": "Integers, MX and NVFP4",
     "integers": "A photograph in integers",
     "broken_kernel": "What is wrong with this quantizer?",
 }
