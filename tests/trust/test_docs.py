@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fq
+from fq.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -125,6 +126,16 @@ def test_the_api_pages_list_exactly_the_public_names(module):
     listed = re.findall(rf"^\.\. auto(?!module)\w+:: {re.escape(module)}\.(\w+)$", page, re.MULTILINE)
     assert sorted(listed) == sorted(set(imported(module).__all__) - submodules)
     assert f".. automodule:: {module}\n" in page
+
+
+@in_checkout
+def test_the_page_of_the_commands_has_a_line_on_each(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^    (\w+)(?:  |$)", capsys.readouterr().out, re.MULTILINE)
+    page = (DOCS / "api" / "command.md").read_text("utf-8")
+    assert len(commands) >= 6
+    assert re.findall(r"^\| `python -m fq (\w+)", page, re.MULTILINE) == commands
 
 
 @in_checkout
