@@ -103,10 +103,21 @@ def targets():
     return "FQ_TARGETS", "".join(f"X({name})" for name in names)
 
 
+def urls():
+    """Links of the metadata: into the repository whose workflow builds this, and none elsewhere."""
+    try:
+        repository = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}".format_map(os.environ)
+    except KeyError:
+        return {}
+    changelog = f"{repository}/blob/main/CHANGELOG.md"
+    return {"Repository": repository, "Issues": f"{repository}/issues", "Changelog": changelog}
+
+
 compile_flags, link_flags = flags()
 xla = xla_include()
 limited = [("Py_LIMITED_API", f"0x{OLDEST[0]:02x}{OLDEST[1]:02x}0000")] if ABI3 else []
 setup(
+    project_urls=urls(),
     cmdclass={"build_ext": BuildExt},
     options={"bdist_wheel": {"py_limited_api": f"cp{OLDEST[0]}{OLDEST[1]}"}} if ABI3 else {},
     ext_modules=[

@@ -1,5 +1,6 @@
 """The settings of the site: `make docs`, which needs the extra docs and no network."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,13 @@ myst_substitutions = texts.read(ROOT / "docs")
 html_theme = "furo"
 pygments_dark_style = "monokai"
 html_title = f"fq {release}"
+if {"GITHUB_SERVER_URL", "GITHUB_REPOSITORY"} <= os.environ.keys():  # a workflow's site links to its repository
+    repository = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}".format_map(os.environ)
+    html_theme_options = {
+        "source_view_link": f"{repository}/blob/main/docs/{{filename}}",
+        "source_edit_link": f"{repository}/edit/main/docs/{{filename}}",
+        "footer_icons": [{"name": "Repository", "url": repository, "html": "Repository", "class": ""}],
+    }
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = "pictures/favicon.svg"
