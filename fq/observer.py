@@ -73,7 +73,7 @@ class Observer:
     Values are counted by the upper 16 bits of the float32 pattern: 65,536 bins, each of which spans 2**-7 of its
     values. Per bin, the sums of the 16 bits below and of their squares are kept as integers. Of float16 and bfloat16
     the bins are the values themselves, of float64 there are 2**19. Only bins that are not empty take memory, 28 bytes
-    each (12 for the 16-bit types), so at most 28 bytes a value for small groups.
+    each (12 for the 16-bit types), so at most 28 bytes per value for small groups.
 
     An observer may be updated from several threads at once.
 
@@ -351,8 +351,8 @@ class Observer:
         ----------
         dense : bool, optional
             Whether the distribution has all bins, so that states merge element by element. None: if there is a single
-            range. A dense distribution takes 1.5 MiB a range for float32, 0.5 MiB for float16 and bfloat16, 12 MiB for
-            float64.
+            range. For each range, a dense distribution takes 1.5 MiB for float32, 0.5 MiB for float16 and bfloat16,
+            and 12 MiB for float64.
 
         Returns
         -------

@@ -168,7 +168,7 @@ typedef struct {
     size_t outer, n, inner, block, blocks;
     fq_scale_rule rule;
     int format; /* fq_format_code */
-    int kept;   /* 0: no mask; 8: a byte an element; 1: a bit, where inner is 1, and n and block are whole bytes */
+    int kept;   /* 0: no mask; 8: a byte per element; 1: a bit, where inner is 1, and n and block are whole bytes */
     int points; /* whether y is left as points of the format, not multiplied by the scales */
     double max, beyond, tensor_scale;
     const void *x;

@@ -1,4 +1,4 @@
-/* Where kernels write masks to and read them from: a byte an element, or a bit an element, at any element offset. */
+/* Where kernels write masks to and read them from: a byte per element, or a bit per element, at any element offset. */
 #ifndef FQ_KERNEL_MASKS_H
 #define FQ_KERNEL_MASKS_H
 

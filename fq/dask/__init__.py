@@ -199,7 +199,7 @@ def backward_packed(dy, bits):
     fq.backward_packed(np.zeros(1, dy.dtype), np.zeros(1, bits.dtype))
     n, expected = dy.shape[-1], -(-dy.shape[-1] // 8)
     if bits.shape[-1] != expected:
-        raise ValueError(f"bits must have {expected} bytes a row for dy of shape {dy.shape}, got shape {bits.shape}")
+        raise ValueError(f"bits must have {expected} bytes per row for dy of shape {dy.shape}, got shape {bits.shape}")
     outer = np.broadcast_shapes(dy.shape[:-1], bits.shape[:-1])
     dy = of_whole(da.broadcast_to(dy, (*outer, n)), 8, "dy", WHOLE_BYTES)
     bits = da.broadcast_to(bits, (*outer, expected)).rechunk(_packed_chunks(dy, 1))

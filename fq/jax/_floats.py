@@ -31,7 +31,7 @@ def forward_packed(grid, x, scale):
 
 
 def packed(inside):
-    """A mask as a bit an element, along its last axis."""
+    """A mask as a bit per element, along its last axis."""
     return _formula._packed(inside)
 
 

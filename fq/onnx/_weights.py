@@ -237,7 +237,7 @@ def _choose(one: _model.Constant, rule: Weights, uses: list[_Use], named: bool) 
 
 
 def _axes(one: _model.Constant, rule: Weights, uses: list[_Use]) -> tuple[int | None, int | None]:
-    """The axis for a scale a channel, and the axis for groups."""
+    """The axis for a scale per channel, and the axis for groups."""
     if rule.axis is None:
         return None, None
     if isinstance(rule.axis, int):

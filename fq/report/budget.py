@@ -30,7 +30,7 @@ class Plan(NamedTuple):
 
 
 def spend(sizes: Sequence[int], noises: Noises, budget: float) -> Plan:
-    """The least noise found for at most `budget` bits a weight; never more than with equal bits of that size.
+    """The least noise found for at most `budget` bits per weight; never more than with equal bits of that size.
 
     Parameters
     ----------

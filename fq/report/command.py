@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     if args.budget is not None and not BITS[0] <= args.budget < float("inf"):
-        raise InputError(f"argument --budget: must be at least {BITS[0]} bits a weight, got {args.budget:g}")
+        raise InputError(f"argument --budget: must be at least {BITS[0]} bits per weight, got {args.budget:g}")
     if not _GROUPS[0] <= args.group <= _GROUPS[1]:
         raise InputError(f"argument --group: must be {_GROUPS[0]} to {_GROUPS[1]} elements, got {args.group}")
     check_writable("html", args.html)

@@ -1,4 +1,4 @@
-"""The noise of float formats: fp8 with a scale a channel, and blocks that share a scale along a channel."""
+"""The noise of float formats: fp8 with a scale per channel, and blocks that share a scale along a channel."""
 
 import math
 

@@ -44,7 +44,7 @@ def _summary(report: Report) -> str:
     told = f"{report.format}, {len(weights)} tensors, {sum(weights):,} elements. SQNR in dB, of real fake quantization."
     if report.budget is not None:
         used, sqnr = report.budget.used, short(report.budget.sqnr, ".1f")
-        told += f" Within {report.budget.bits:g} bits a weight: {sqnr} dB with {used:.2f} bits mixed."
+        told += f" Within {report.budget.bits:g} bits per weight: {sqnr} dB with {used:.2f} bits mixed."
     return f'<p class="soft">{escape(told)}</p>'
 
 
@@ -55,7 +55,7 @@ def _formats(report: Report) -> str:
     means = report.mean_formats()
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in means)
     cells = "".join(_number(dB, "dB", ".1f") for dB in means.values())
-    told = "Float formats: fp8 with a scale a channel, and blocks that share a scale"
+    told = "Float formats: fp8 with a scale per channel, and blocks that share a scale"
     return f'<section><h2>{told}</h2><div class="wide"><table><tr>{head}</tr><tr>{cells}</tr></table></div></section>'
 
 

@@ -23,7 +23,7 @@ class Budget:
     Attributes
     ----------
     bits : float
-        What was asked for: bits a weight on average.
+        What was asked for: bits per weight on average.
     used : float
         What is used of it.
     sqnr : float or None

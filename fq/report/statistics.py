@@ -38,7 +38,7 @@ class Channels:
     absmax : ndarray
         The largest magnitude in it.
     sqnr : ndarray
-        At 4 bits with the mse clip, a scale a channel; NaN where all is zero.
+        At 4 bits with the mse clip, a scale per channel; NaN where all is zero.
     """
 
     absmax: Array
@@ -63,7 +63,7 @@ class Measured:
     grids : dict
         ``grids[clip]``: the grid (scale, zero_point, qmin, qmax) of the whole tensor for each of `BITS`.
     formats : dict
-        ``formats[name]`` is the dB of a float format of `fq.formats`: of fp8 with a scale a channel, and of blocks.
+        ``formats[name]`` is the dB of a float format of `fq.formats`: of fp8 with a scale per channel, and of blocks.
     channels : Channels or None
     columns : list of int
         A histogram from low to high, of columns of equal width, counted to three digits.
@@ -245,7 +245,7 @@ def _tried(piece: Array, scale: Any, zero_point: Any, qmin: int, qmax: int) -> t
 def _measure_rows(
     piece: Array, widest: list[fq.QParams], best: list[fq.QParams], granularity: str, sums: dict[tuple[str, str], Array]
 ) -> Array:
-    """Add the noise with a grid a row; gives the squared error of each row at 4 bits with the mse clip."""
+    """Add the noise with a grid per row; gives the squared error of each row at 4 bits with the mse clip."""
     for clip, grids in zip(CLIPS, (widest, best), strict=True):
         for i, grid in enumerate(grids):
             error, clipped, each = _tried(piece, *grid)

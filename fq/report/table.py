@@ -33,7 +33,7 @@ def as_text(report: Report) -> str:
     others = [one for one in report.tensors if one.tensor.kind != "weight"]
     size = sum(one.tensor.size for one in weights)
     lines = [f"{shown(report.file)}: {report.format}, {len(weights)} tensors, {size:,} elements", ""]
-    lines += ["SQNR in dB by bits, with the mse clip; a scale a channel, * a scale for the whole tensor"]
+    lines += ["SQNR in dB by bits, with the mse clip; a scale per channel, * a scale for the whole tensor"]
     lines += _table(weights, report.budget is not None)
     if others:
         lines += ["", "Activations, a scale for the whole tensor", *_table(others, False)]
@@ -81,7 +81,7 @@ def _formats(report: Report) -> list[str]:
     cells = [list(FORMATS), [short(dB, ".1f") for dB in report.mean_formats().values()]]
     return [
         "",
-        "The same of float formats: fp8 with a scale a channel, and blocks that share a scale",
+        "The same of float formats: fp8 with a scale per channel, and blocks that share a scale",
         *_aligned(cells, 0),
     ]
 
@@ -90,7 +90,7 @@ def _budget(report: Report) -> list[str]:
     if report.budget is None:
         return []
     one, equal = report.budget, max(pair for pair in report.uniform if pair[0] <= report.budget.bits)
-    told = f"Within {one.bits:g} bits a weight: {short(one.sqnr, '.1f')} dB with {one.used:.2f} bits mixed"
+    told = f"Within {one.bits:g} bits per weight: {short(one.sqnr, '.1f')} dB with {one.used:.2f} bits mixed"
     return ["", f"{told}, {short(equal[1], '.1f')} dB with {equal[0]:g} bits each"]
 
 

@@ -27,7 +27,7 @@ def dense(parameters, x):
 
 
 def by_hand(parameters, x):
-    """Weights at 4 bits a channel, inputs at 8 bits; the last product in float."""
+    """Weights at 4 bits per channel, inputs at 8 bits; the last product in float."""
     x = fq.jax.fake_quantize(x, *fq.jax.calibrate(x))
     weight = parameters["hidden"]["kernel"]
     weight = fq.jax.fake_quantize(weight, *fq.jax.calibrate(weight, 4, axis=1, symmetric=True))

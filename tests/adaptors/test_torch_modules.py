@@ -1,4 +1,4 @@
-"""fq.torch's modules in the place of PyTorch's: the same training to the last bit, with a bit an element kept."""
+"""fq.torch's modules in the place of PyTorch's: the same training to the last bit, with a bit per element kept."""
 
 import copy
 import doctest

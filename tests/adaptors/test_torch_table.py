@@ -153,7 +153,7 @@ def _(library):
     return torch.func.vmap(library.function)(X, SCALES)
 
 
-@case("vmap(grad), a gradient a sample")
+@case("vmap(grad), a gradient per sample")
 def _(library):
     return torch.func.vmap(torch.func.grad(square(library.function)))(X)
 

@@ -80,7 +80,7 @@ def test_a_budget_gives_bits_within_the_size(path, capsys):
     assert used <= 4.5
     equal = dict(found["uniform"])
     assert found["budget"]["sqnr"] >= equal[4]
-    assert "Within 4.5 bits a weight" in run(capsys, path, "--budget", "4.5")
+    assert "Within 4.5 bits per weight" in run(capsys, path, "--budget", "4.5")
 
 
 def test_the_group_and_the_axis_are_the_users(tmp_path, capsys):
@@ -97,8 +97,8 @@ def test_the_group_and_the_axis_are_the_users(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--budget", "1.9"], "argument --budget: must be at least 2 bits a weight, got 1.9"),
-        (["--budget", "nan"], "argument --budget: must be at least 2 bits a weight, got nan"),
+        (["--budget", "1.9"], "argument --budget: must be at least 2 bits per weight, got 1.9"),
+        (["--budget", "nan"], "argument --budget: must be at least 2 bits per weight, got nan"),
         (["--group", "1"], "argument --group: must be 2 to 4096 elements, got 1"),
         (["--html", "none/a.html"], "argument --html: none/a.html cannot be written"),
         (["--activations", "f.npz"], "argument --activations: only an ONNX model can be run"),

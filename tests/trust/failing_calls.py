@@ -20,7 +20,7 @@ SHIM.watch.argtypes = SHIM.spare.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
 MOST = 400
 # Python 3.11 has no error of its own for a frame that it cannot allocate: calls that are refused run fq/_errors.py.
 OUT_OF_MEMORY = ("MemoryError", "SystemError") if sys.version_info < (3, 12) else ("MemoryError",)
-SMALLEST_LEAK = 24  # bytes a call; malloc's smallest piece takes 32
+SMALLEST_LEAK = 24  # bytes per call; malloc's smallest piece takes 32
 NOT_OURS = (
     "_multiarray_umath failed to import",
     "_UFUNC_API not found",

@@ -218,7 +218,7 @@ def test_a_great_many_leak_nothing(many, times):
     repeat(times // 10)
     before = resident()
     repeat(times)
-    assert resident() - before < 2**20  # ten bytes a call
+    assert resident() - before < 2**20  # ten bytes per call
 
     def growth():
         first = tracemalloc.get_traced_memory()[0]

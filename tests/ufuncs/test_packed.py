@@ -1,4 +1,4 @@
-"""Packed masks: a bit an element, equal to np.packbits of the mask, wherever the bits begin and end."""
+"""Packed masks: a bit per element, equal to np.packbits of the mask, wherever the bits begin and end."""
 
 import sys
 
