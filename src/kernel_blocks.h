@@ -78,10 +78,6 @@ static FQ_INLINE C(bits) E(top_of)(const elem_t *x, size_t n)
 {
     C(elem) buffer[FQ_BLOCK];
     C(bits) top = 0;
-    if (sizeof(elem_t) == sizeof(C(elem))) {
-        const C(elem) *const direct = (const C(elem) *)(const void *)x;
-        return n == 32 ? C(top)(direct, 32, 0) : n == 16 ? C(top)(direct, 16, 0) : C(top)(direct, n, 0);
-    }
     for (size_t i = 0; i < n; i += FQ_BLOCK) {
         const size_t some = n - i < FQ_BLOCK ? n - i : FQ_BLOCK;
         E(gather)(buffer, x + i, some);
@@ -90,25 +86,58 @@ static FQ_INLINE C(bits) E(top_of)(const elem_t *x, size_t n)
     return top;
 }
 
+/* Elements of blocks of 16 or 32 that are rounded together, as numbers of the type computed in. */
+enum { E(AT_ONCE) = C(SOME) * 32, E(IS_COMPUTED_IN) = sizeof(elem_t) == sizeof(C(elem)) };
+
+static FQ_INLINE const C(elem) * E(widened)(C(elem) * buffer, const elem_t *x, size_t n)
+{
+    if (E(IS_COMPUTED_IN)) {
+        return (const C(elem) *)(const void *)x;
+    }
+    for (size_t i = 0; i < n; i += FQ_BLOCK) {
+        E(gather)(buffer + i, x + i, n - i < FQ_BLOCK ? n - i : FQ_BLOCK);
+    }
+    return buffer;
+}
+
+/* `size` elements from this one on, a multiple of FQ_BLOCK, in blocks of 16 or 32. */
+static FQ_INLINE void E(round_run)(const fq_block_call *c, const C(block_rule) * r, const C(block_scales) * s,
+                                   const C(elem) * from, size_t at, size_t size, size_t n)
+{
+    C(elem) buffer[E(AT_ONCE)];
+    elem_t *const y = (elem_t *)c->y + at;
+    C(elem) *const to = E(IS_COMPUTED_IN) ? (C(elem) *)(void *)y : buffer;
+    const mask_kind kind = c->kept == 0 ? NO_MASK : c->kept == 8 ? MASK_BYTES : MASK_BITS;
+    mask_writer w = {kind == NO_MASK ? NULL : c->mask + (kind == MASK_BITS ? at / 8 : at), 0, 0};
+    const fq_way way = c->rule != FQ_SCALE_E4M3 ? FQ_MULTIPLY : s->is_fast ? FQ_DIVIDE_FAST : FQ_DIVIDE;
+    C(round_runs)(to, from, size, n, s, &r->format, way, &w, kind);
+    for (size_t i = 0; !E(IS_COMPUTED_IN) && i < size; i += FQ_BLOCK) {
+        E(scatter)(y + i, buffer + i, FQ_BLOCK, r->format.signed_zero);
+    }
+}
+
 /* `count` blocks of n elements that follow each other from this element of x on. */
 static void E(round_rows)(const fq_block_call *c, const C(block_rule) * r, size_t at, size_t n, size_t count,
                           uint8_t *codes)
 {
     C(block_scales) s;
-    const int direct =
-        sizeof(elem_t) == sizeof(C(elem)) && (n == 16 || n == 32) && LANES <= 16 && c->kept != 8 && !c->points;
-    for (size_t b = 0; b < count; b++) {
-        s.top[b] = E(top_of)((const elem_t *)c->x + at + b * n, n);
+    C(elem) buffer[E(AT_ONCE)];
+    const elem_t *const x = (const elem_t *)c->x + at;
+    const int fits = n == 16 || n == 32;
+    const C(elem) *const from = fits ? E(widened)(buffer, x, count * n) : NULL;
+    const size_t run = fits && !c->points ? count * n / FQ_BLOCK * FQ_BLOCK : 0;
+    if (fits) {
+        C(tops)(s.top, from, count, n);
+    }
+    for (size_t b = 0; !fits && b < count; b++) {
+        s.top[b] = E(top_of)(x + b * n, n);
     }
     C(make_scales)(&s, r, c->rule, count);
     memcpy(codes, s.code, count);
-    if (direct) {
-        C(round_runs)((C(elem) *)(void *)((elem_t *)c->y + at),
-                      (const C(elem) *)(const void *)((const elem_t *)c->x + at), count, n, &s, &r->format,
-                      c->rule == FQ_SCALE_E4M3, c->kept ? c->mask + at / 8 : NULL);
-        return;
+    if (run > 0) {
+        E(round_run)(c, r, &s, from, at, run, n);
     }
-    for (size_t b = 0; b < count; b++) {
+    for (size_t b = run / n; b < count; b++) {
         for (size_t i = 0; i < n; i += FQ_BLOCK) {
             const size_t some = n - i < FQ_BLOCK ? n - i : FQ_BLOCK;
             E(round_few)(c, r, at + b * n + i, some, s.scale + b, s.inv + b, 0);
@@ -119,7 +148,7 @@ static void E(round_rows)(const fq_block_call *c, const C(block_rule) * r, size_
 static void E(blocks)(const fq_block_call *c, size_t from, size_t to)
 {
     const C(block_rule) rule = C(block_rule_of)(c);
-    const size_t whole = c->n / c->block, most = c->inner > 1 ? C(TOGETHER) : C(TOGETHER) / 4;
+    const size_t whole = c->n / c->block, most = c->inner > 1 ? C(TOGETHER) : C(SOME);
     size_t column = from % c->inner, block = from / c->inner % c->blocks, row = from / c->inner / c->blocks;
     for (size_t i = from, some; i < to; i += some) {
         const size_t at = (row * c->n + block * c->block) * c->inner + column;

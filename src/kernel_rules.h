@@ -10,6 +10,7 @@ typedef struct {
     C(vec) factor; /* a power of two times this, added to a number below twice the power, leaves it the format's bits */
     C(vec) beyond; /* the number that would follow the largest one */
     C(vec) max;
+    C(vec) zero; /* what keeps -0.0 where it is added, or makes 0.0 of it */
     int signed_zero;
 } C(format);
 
@@ -17,18 +18,25 @@ static FQ_INLINE C(format) C(format_of)(int code, double max, double beyond)
 {
     const int fraction = sizeof(C(elem)) == sizeof(double) ? 52 : 23;
     return (C(format)){C(set)(fq_power_of_two(fq_min_exponent(code))),
-                       C(set)(fq_power_of_two(fraction - fq_mantissa_bits(code))), C(set)(beyond), C(set)(max),
+                       C(set)(fq_power_of_two(fraction - fq_mantissa_bits(code))),
+                       C(set)(beyond),
+                       C(set)(max),
+                       C(set)(fq_signed_zero(code) ? -0.0 : 0.0),
                        fq_signed_zero(code)};
 }
 
 /* Half to even on the grid, as if it went on: magnitudes above `beyond` give that. A number of which the grid's spacing is the last
  * bit is added and subtracted again. NaN stays: min and max give their second operand where one is NaN. The sign is that of x: a
  * quotient of 0 may have lost it. */
+static FQ_INLINE C(vec) C(rounded_size)(C(vec) size, C(format) f)
+{
+    const C(vec) large = C(mul)(C(max)(f.least, C(exponent)(size)), f.factor);
+    return C(sub)(C(add)(size, large), large);
+}
+
 static FQ_INLINE C(vec) C(round_to)(C(vec) v, C(vec) x, C(format) f)
 {
-    const C(vec) size = C(min)(f.beyond, C(abs)(v));
-    const C(vec) large = C(mul)(C(max)(f.least, C(exponent)(size)), f.factor);
-    return C(copysign)(C(sub)(C(add)(size, large), large), x);
+    return C(copysign)(C(rounded_size)(C(min)(f.beyond, C(abs)(v)), f), x);
 }
 
 static FQ_INLINE C(vec) C(floor)(C(vec) v)

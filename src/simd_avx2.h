@@ -103,6 +103,29 @@ static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v)
     return _mm256_and_ps(_mm256_castsi256_ps(set), v);
 }
 
+/* As the AVX-512 target's, of 8 rows. */
+#define FQ_TOPS_f32 1
+static FQ_INLINE void f32_tops_of_lanes(int32_t *to, const float *x, size_t n)
+{
+    __m256i v[8];
+    for (size_t k = 0; k < 8; k++) {
+        v[k] = _mm256_setzero_si256();
+        for (size_t j = 0; j < n; j += 8) {
+            v[k] = _mm256_max_epi32(v[k], _mm256_castps_si256(f32_abs(f32_read(x, k * n + j))));
+        }
+    }
+    for (int k = 0; k < 4; k++) {
+        const __m256i a = v[2 * k], b = v[2 * k + 1];
+        v[k] = _mm256_max_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    }
+    for (int k = 0; k < 2; k++) {
+        const __m256i a = v[2 * k], b = v[2 * k + 1];
+        v[k] = _mm256_max_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    }
+    const __m256i low = _mm256_permute2x128_si256(v[0], v[1], 0x20), high = _mm256_permute2x128_si256(v[0], v[1], 0x31);
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm256_max_epi32(low, high));
+}
+
 typedef __m256d f64_vec;
 enum { f64_LANES = 4 };
 static FQ_INLINE f64_vec f64_set(double v) { return _mm256_set1_pd(v); }

@@ -97,6 +97,35 @@ static FQ_INLINE f32_vec f32_copysign(f32_vec v, f32_vec sign)
 }
 static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v) { return _mm512_maskz_mov_ps((__mmask16)lanes, v); }
 
+/* The largest bits without the sign in each of f32_LANES rows of n floats, whole vectors. Of two vectors each step of the tree makes
+ * one, whose lanes are the larger ones of two lanes of either. */
+#define FQ_TOPS_f32 1
+static FQ_INLINE void f32_tops_of_lanes(int32_t *to, const float *x, size_t n)
+{
+    __m512i v[16];
+    for (size_t k = 0; k < 16; k++) {
+        v[k] = _mm512_setzero_si512();
+        for (size_t j = 0; j < n; j += 16) {
+            v[k] = _mm512_max_epi32(v[k], _mm512_castps_si512(f32_abs(f32_read(x, k * n + j))));
+        }
+    }
+    for (int k = 0; k < 8; k++) {
+        const __m512i a = v[2 * k], b = v[2 * k + 1];
+        v[k] = _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    }
+    for (int k = 0; k < 4; k++) {
+        const __m512i a = v[2 * k], b = v[2 * k + 1];
+        v[k] = _mm512_max_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    }
+    for (int parts = 2; parts > 0; parts--) {
+        for (int k = 0; k < parts; k++) {
+            const __m512i a = v[2 * k], b = v[2 * k + 1];
+            v[k] = _mm512_max_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+        }
+    }
+    _mm512_storeu_si512(to, v[0]);
+}
+
 typedef __m512d f64_vec;
 enum { f64_LANES = 8 };
 static FQ_INLINE f64_vec f64_set(double v) { return _mm512_set1_pd(v); }
