@@ -87,7 +87,7 @@ static FQ_INLINE C(bits) E(top_of)(const elem_t *x, size_t n)
 }
 
 /* Elements of blocks of 16 or 32 that are rounded together, as numbers of the type computed in. */
-enum { E(AT_ONCE) = C(SOME) * 32, E(IS_COMPUTED_IN) = sizeof(elem_t) == sizeof(C(elem)) };
+enum { E(AT_ONCE) = C(TOGETHER) * 32, E(IS_COMPUTED_IN) = sizeof(elem_t) == sizeof(C(elem)) };
 
 static FQ_INLINE const C(elem) * E(widened)(C(elem) * buffer, const elem_t *x, size_t n)
 {
@@ -148,7 +148,7 @@ static void E(round_rows)(const fq_block_call *c, const C(block_rule) * r, size_
 static void E(blocks)(const fq_block_call *c, size_t from, size_t to)
 {
     const C(block_rule) rule = C(block_rule_of)(c);
-    const size_t whole = c->n / c->block, most = c->inner > 1 ? C(TOGETHER) : C(SOME);
+    const size_t whole = c->n / c->block, most = c->inner > 1 || c->block <= 32 ? C(TOGETHER) : C(SOME);
     size_t column = from % c->inner, block = from / c->inner % c->blocks, row = from / c->inner / c->blocks;
     for (size_t i = from, some; i < to; i += some) {
         const size_t at = (row * c->n + block * c->block) * c->inner + column;

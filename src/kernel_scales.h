@@ -56,7 +56,8 @@ typedef struct {
     C(bits) up; /* to add to the bits of the largest magnitude before its exponent is taken */
     int least; /* the exponent of max */
     C(elem) divisor, tensor_scale;
-    /* Whether the remainder of FQ_DIVIDE_FAST is exact for all quotients from half of what rounds to 0; below, errors go with them. */
+    /* Whether the remainder of FQ_DIVIDE_FAST is exact for all quotients from half of what rounds to 0: below that they
+     * round to 0 with any error. */
     int is_coarse;
 } C(block_rule);
 
@@ -126,7 +127,8 @@ static FQ_INLINE C(bits) C(code_e4m3)(C(bits) b, C(bits) more)
     return b < least ? small : normal;
 }
 
-/* Bits of SOME numbers that scales are made of. Integers alone are compared: compilers make no vectors of what may trap. */
+/* Bits of SOME numbers that scales are made of. Integers alone are compared: compilers make no vectors of what may
+ * trap. */
 typedef struct {
     C(bits) b[C(SOME)], more[C(SOME)], scale[C(SOME)], reach[C(SOME)];
 } C(parts);
@@ -153,21 +155,23 @@ static FQ_INLINE void C(make_e4m3)(C(block_scales) * s, const C(block_rule) * r,
     const C(bits) from = C(bits_of)((C(elem))(wide ? FQ_FAST_FROM_F64 : FQ_FAST_FROM_F32));
     const C(bits) to = C(bits_of)((C(elem))(wide ? FQ_FAST_TO_F64 : FQ_FAST_TO_F32));
     const C(bits) infinity = (C(bits))(2 * C(BIAS) + 1) << C(FRACTION), nan = C(bits_of)((C(elem))NAN);
-    C(bits) top[C(SOME)], code[C(SOME)], slow = !s->is_fast;
+    C(bits) top[C(SOME)], code[C(SOME)], scale[C(SOME)], outside = s->is_fast ? 0 : -1; /* negative where any is */
     C(parts) p;
     memcpy(top, s->top + first, sizeof top);
     C(make_parts)(&p, s->inv + first, top, r);
     for (size_t j = 0; j < C(SOME); j++) {
         const C(bits) number = C(code_e4m3)(p.b[j], p.more[j]);
         code[j] = top[j] < infinity ? number : 0x7f;
-        p.scale[j] = top[j] < infinity ? p.scale[j] : nan;
-        slow |= (p.scale[j] < from) | (p.scale[j] > to) | (top[j] > p.reach[j]);
+        scale[j] = top[j] < infinity ? p.scale[j] : nan;
     }
-    memcpy(s->scale + first, p.scale, sizeof p.scale);
+    for (size_t j = 0; j < C(SOME); j++) {
+        outside |= (scale[j] - from) | (to - scale[j]) | (p.reach[j] - top[j]);
+    }
+    memcpy(s->scale + first, scale, sizeof scale);
     for (size_t j = 0; j < C(SOME); j++) {
         s->code[first + j] = (uint8_t)code[j];
     }
-    s->is_fast = !slow;
+    s->is_fast = outside >= 0;
 }
 
 static FQ_ONE_COPY void C(make_scales)(C(block_scales) * s, const C(block_rule) * r, fq_scale_rule rule, size_t n)

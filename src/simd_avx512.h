@@ -97,8 +97,8 @@ static FQ_INLINE f32_vec f32_copysign(f32_vec v, f32_vec sign)
 }
 static FQ_INLINE f32_vec f32_keep(unsigned lanes, f32_vec v) { return _mm512_maskz_mov_ps((__mmask16)lanes, v); }
 
-/* The largest bits without the sign in each of f32_LANES rows of n floats, whole vectors. Of two vectors each step of the tree makes
- * one, whose lanes are the larger ones of two lanes of either. */
+/* The largest bits without the sign in each of f32_LANES rows of n floats, whole vectors. Of two vectors each step of the
+ * tree makes one, whose lanes are the larger ones of two lanes of either. */
 #define FQ_TOPS_f32 1
 static FQ_INLINE void f32_tops_of_lanes(int32_t *to, const float *x, size_t n)
 {
