@@ -1,5 +1,6 @@
 """What fq says of what it refuses: what was given, what is wanted, and the way out."""
 
+from collections.abc import Sequence
 from itertools import filterfalse
 from typing import Any
 
@@ -175,6 +176,13 @@ def _shapes(given: tuple[Any, ...]) -> list[Shape] | None:
         return [np.shape(one) for one in given]
     except ValueError:  # lists of unequal lengths
         return None
+
+
+def broadcast_shapes(shapes: Sequence[Shape]) -> Shape:
+    """As np.broadcast_shapes, which stops at 32 axes, where arrays have up to 64."""
+    axes = max(map(len, shapes))
+    by_axis = zip(*((1,) * (axes - len(shape)) + shape for shape in shapes), strict=True)
+    return tuple(np.broadcast_shapes(*lengths)[0] for lengths in by_axis)
 
 
 def broadcast_together(shape: Shape, other: Shape) -> bool:

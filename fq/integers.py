@@ -1,7 +1,6 @@
 """Real quantization: floats to integers as they are stored, a byte or more each or several to a byte, and back."""
 
 import operator
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -372,16 +371,9 @@ def _shape_with(first: Array, others: list[Array]) -> tuple[int, ...]:
     """The shape of all together."""
     shapes = [one.shape for one in (first, *others)]
     try:
-        # One axis at a time: np.broadcast_shapes stops at 32 axes, where arrays have up to 64.
-        return tuple(np.broadcast_shapes(*sizes)[0] for sizes in _by_axis(shapes))
+        return _errors.broadcast_shapes(shapes)
     except ValueError as error:
         raise _errors.explain("divide", "fake_quantize", error, (first, *others), None) or error from None
-
-
-def _by_axis(shapes: list[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-    """The lengths of all shapes along each axis of the longest, 1 where a shape has no such axis."""
-    axes = max(map(len, shapes))
-    return zip(*((1,) * (axes - len(shape)) + shape for shape in shapes), strict=True)
 
 
 def _stored(q: Any) -> Array:

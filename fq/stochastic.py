@@ -10,14 +10,13 @@ alone. Threads, memory layouts, processors and chunks change nothing, and JAX's 
 """
 
 from collections.abc import Callable
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fq import _core
-from fq._errors import in_memory, refuse_masked
+from fq._errors import broadcast_shapes, in_memory, refuse_masked
 from fq._words import MOST_WORDS, key_words, random_words
 
 __all__ = ["fake_quantize", "forward", "forward_packed"]
@@ -241,16 +240,15 @@ def _part(one: Any, axes: int, part: slice, packed: bool, k: int) -> Any:
 
 
 def _shape_of(x: NDArray[Any], qparams: tuple[Any, ...], packed: bool) -> tuple[int, ...]:
-    """The broadcast shape; the ufunc itself says what does not fit. np.broadcast_shapes knows 32 axes, ufuncs 64."""
+    """The broadcast shape; the ufunc itself says what does not fit."""
     shapes = [np.shape(one) for one in qparams]
     if packed:
         shapes[2:] = [(*shape, 1) if shape else shape for shape in shapes[2:]]
-    axes = list(zip_longest(*(shape[::-1] for shape in (x.shape, *shapes)), fillvalue=1))[::-1]
-    lengths = [set(axis) - {1} or {1} for axis in axes]
-    fits = all(len(one) == 1 for one in lengths)
-    if packed:  # whose last axis is that of x
-        fits = fits and x.ndim > 0 and lengths[-1] == {x.shape[-1]}
-    return tuple(one.pop() for one in lengths) if fits else x.shape
+    try:
+        shape = broadcast_shapes([x.shape, *shapes])
+    except ValueError:
+        return x.shape
+    return x.shape if packed and shape[-1:] != x.shape[-1:] else shape  # the packed axis is that of x
 
 
 def _checked_start(start: Any) -> int:
