@@ -157,24 +157,6 @@ typedef struct {
 
 static _Alignas(CACHE_LINE) uint8_t pool[POOL * sizeof(double)];
 
-static uint64_t element(fq_type type, const uint8_t *array, size_t i)
-{
-    const size_t size = fq_size_of(type);
-    uint16_t half;
-    uint32_t single;
-    uint64_t bits;
-    memcpy(&half, array + i * size, sizeof half);
-    if (size == sizeof half) {
-        return half;
-    }
-    memcpy(&single, array + i * size, sizeof single);
-    if (size == sizeof single) {
-        return single;
-    }
-    memcpy(&bits, array + i * size, sizeof bits);
-    return bits;
-}
-
 static void put(fq_type type, uint8_t *array, size_t i, uint64_t bits)
 {
     const uint16_t half = (uint16_t)bits;

@@ -85,19 +85,6 @@ static uint64_t seed = 1;
 
 static size_t random_below(size_t n) { return (size_t)(random_bits(&seed) % n); }
 
-static uint64_t element(fq_type type, const uint8_t *array, size_t i)
-{
-    uint16_t half;
-    uint32_t single;
-    uint64_t bits;
-    switch (fq_size_of(type)) {
-    case 1: return array[i];
-    case 2: memcpy(&half, array + i * 2, 2); return half;
-    case 4: memcpy(&single, array + i * 4, 4); return single;
-    default: memcpy(&bits, array + i * 8, 8); return bits;
-    }
-}
-
 static double value(fq_type type, uint64_t bits)
 {
     const uint64_t exponent = bits >> 10 & 31, fraction = bits & 1023;

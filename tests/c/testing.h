@@ -58,6 +58,20 @@ static inline uint64_t random_bits(uint64_t *state)
     return mixed ^ mixed >> 32;
 }
 
+/* The bits of an element. */
+static inline uint64_t element(fq_type type, const uint8_t *array, size_t i)
+{
+    uint16_t half;
+    uint32_t single;
+    uint64_t bits;
+    switch (fq_size_of(type)) {
+    case 1: return array[i];
+    case 2: memcpy(&half, array + i * 2, 2); return half;
+    case 4: memcpy(&single, array + i * 4, 4); return single;
+    default: memcpy(&bits, array + i * 8, 8); return bits;
+    }
+}
+
 static inline double double_of(uint64_t bits)
 {
     double v;
